@@ -1,0 +1,141 @@
+"""Every error openrft raises on purpose.
+
+    OpenRFTError
+    ├── InvalidRequest           an option, a job or a grader definition is wrong: say field, value, fix
+    │   └── DatasetError         rows of a file are wrong: carries every problem, not just the first
+    ├── ModelError               a base model, adapter or export cannot be loaded or written
+    ├── GraderError              a grade could not be given: carries one of the contract's error kinds
+    ├── EngineError              completions could not be produced, or not from the weights they should
+    ├── CheckpointError          a checkpoint is damaged, or belongs to another job
+    ├── TrainingDiverged         NaN or Inf in a loss, gradient or weight: the job failed, with its cause
+    ├── UngradedError            too many rollouts could not be graded to go on
+    └── JobInterrupted           somebody asked the run to stop; its state was saved and can be resumed
+
+Each carries ``code`` (a stable word for programs), ``param`` (the field it is about, or None) and the HTTP
+status it becomes on the wire; ``to_wire`` gives OpenAI's error envelope. User code raises plain Python; only the
+boundary that called it turns that into one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+GradeErrorKind = Literal[
+    "formula_parse_error",
+    "sample_parse_error",
+    "truncated_observation_error",
+    "unresponsive_reward_error",
+    "invalid_variable_error",
+    "other_error",
+    "python_grader_server_error",
+    "python_grader_runtime_error",
+    "model_grader_server_error",
+    "model_grader_refusal_error",
+    "model_grader_parse_error",
+]
+"""Why a grade is missing, in the words of OpenAI's graders/run answer."""
+
+
+class OpenRFTError(Exception):
+    """Base of all of them; catching it catches every error that openrft explains."""
+
+    code = "server_error"
+    http_status = 500
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    def to_wire(self) -> dict[str, Any]:
+        """OpenAI's error envelope: ``{"error": {"message", "type", "param", "code"}}``."""
+        kind = "invalid_request_error" if self.http_status < 500 else "server_error"
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+class InvalidRequest(OpenRFTError):
+    """An option, a job or a grader definition is wrong."""
+
+    code = "invalid_value"
+    http_status = 400
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing that is wrong with one place of a file, and what to do about it."""
+
+    file: str
+    line: int | None  # 1-based; None when it is about the whole file
+    key: str | None  # path inside the row, e.g. ``messages[2].role``
+    code: str  # a stable word, e.g. ``unrecognized_role``
+    expected: str
+    found: str
+    fix: str
+
+    def __str__(self) -> str:
+        place = self.file + (f", line {self.line}" if self.line is not None else "")
+        key = f', key "{self.key}"' if self.key else ""
+        return f"{place}{key}: expected {self.expected}, found {self.found}. {self.fix}"
+
+
+class DatasetError(InvalidRequest):
+    """Rows of a file are wrong. ``problems`` lists all of them, in file order."""
+
+    code = "invalid_training_file"
+
+    def __init__(self, problems: Sequence[Problem], *, param: str | None = None) -> None:
+        self.problems = list(problems)
+        shown = "\n".join(f"  {problem}" for problem in self.problems[:20])
+        more = f"\n  … and {len(self.problems) - 20} more" if len(self.problems) > 20 else ""
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        super().__init__(f"{count} in the data:\n{shown}{more}", param=param)
+
+
+class ModelError(OpenRFTError):
+    """A base model, adapter or export cannot be loaded or written."""
+
+    code = "model_not_found"
+    http_status = 400
+
+
+class GraderError(OpenRFTError):
+    """A grade could not be given. Training drops the rollout; it never becomes a zero."""
+
+    def __init__(self, message: str, *, kind: GradeErrorKind = "other_error", grader: str | None = None) -> None:
+        super().__init__(message, code=kind)
+        self.kind: GradeErrorKind = kind
+        self.grader = grader
+
+
+class EngineError(OpenRFTError):
+    """Completions could not be produced, or not from the weights they should come from."""
+
+    code = "engine_error"
+
+
+class CheckpointError(OpenRFTError):
+    """A checkpoint is damaged, incomplete, or belongs to another job."""
+
+    code = "invalid_checkpoint"
+
+
+class TrainingDiverged(OpenRFTError):
+    """A loss, gradient or weight is NaN or Inf. The job has failed; the last checkpoint is still good."""
+
+    code = "training_diverged"
+
+
+class UngradedError(OpenRFTError):
+    """So many rollouts could not be graded that going on would train on a biased rest."""
+
+    code = "too_many_ungraded"
+
+
+class JobInterrupted(OpenRFTError):
+    """Somebody asked the run to stop. Its state was saved; ``openrft run --resume`` goes on from it."""
+
+    code = "interrupted"

@@ -1,0 +1,25 @@
+"""What holds for every test: no download, no window, one thread per process."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# Set before any test module is imported, because the libraries read these once, on their own import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> None:
+    """Sums depend on how many threads add them up. Torch is not imported for tests that do not use it."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds pyproject.toml."""
+    return Path(__file__).resolve().parents[1]
