@@ -1,0 +1,101 @@
+"""Diagnostics: what the importance ratios of an update say about it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossMetrics:
+    """Sums over tokens, so that `a + b` of two microbatches is what one batch of both would have given."""
+
+    loss: float
+    num_tokens: int
+    ratio_sum: float
+    ratio_square_sum: float
+    ratio_max: float
+    log_ratio_sum: float
+    log_ratio_max_abs: float
+    k3_sum: float
+    num_clipped: int
+    num_masked: int
+    kl_to_reference_sum: float | None = None
+
+    def __add__(self, other: "LossMetrics") -> "LossMetrics":
+        """Merge two disjoint microbatches of one batch."""
+        kl_sum = None
+        if self.kl_to_reference_sum is not None and other.kl_to_reference_sum is not None:
+            kl_sum = self.kl_to_reference_sum + other.kl_to_reference_sum
+        elif self.kl_to_reference_sum is not other.kl_to_reference_sum:
+            raise ValueError("one microbatch has reference log-probabilities, another has none")
+        return LossMetrics(
+            loss=self.loss + other.loss,
+            num_tokens=self.num_tokens + other.num_tokens,
+            ratio_sum=self.ratio_sum + other.ratio_sum,
+            ratio_square_sum=self.ratio_square_sum + other.ratio_square_sum,
+            ratio_max=max(self.ratio_max, other.ratio_max),
+            log_ratio_sum=self.log_ratio_sum + other.log_ratio_sum,
+            log_ratio_max_abs=max(self.log_ratio_max_abs, other.log_ratio_max_abs),
+            k3_sum=self.k3_sum + other.k3_sum,
+            num_clipped=self.num_clipped + other.num_clipped,
+            num_masked=self.num_masked + other.num_masked,
+            kl_to_reference_sum=kl_sum,
+        )
+
+    def as_metrics(self) -> dict[str, float]:
+        """The batch as named metrics, with `w = pi/mu` the ratio of policy to sampler.
+
+        `policy/ess` is the effective sample size as a share of the tokens, `(sum w)^2 / (N sum w^2)`: 1 when
+        all ratios are equal. `policy/k3_to_sampler` is the mean of `w - 1 - log w`, never negative.
+        """
+        metrics = {
+            "policy/loss": self.loss,
+            "policy/ratio_mean": self.ratio_sum / self.num_tokens,
+            "policy/ratio_max": self.ratio_max,
+            "policy/ess": self._ess(),
+            "policy/log_ratio_mean": self.log_ratio_sum / self.num_tokens,
+            "policy/mismatch_max_abs": self.log_ratio_max_abs,
+            "policy/k3_to_sampler": self.k3_sum / self.num_tokens,
+            "policy/clipped_share": self.num_clipped / self.num_tokens,
+            "policy/masked_share": self.num_masked / self.num_tokens,
+        }
+        if self.kl_to_reference_sum is not None:
+            metrics["policy/kl_to_reference"] = self.kl_to_reference_sum / self.num_tokens
+        return metrics
+
+    def _ess(self) -> float:
+        if self.ratio_square_sum == 0.0:  # every ratio underflowed: the policy has left what was sampled
+            return math.nan
+        return self.ratio_sum * self.ratio_sum / (self.num_tokens * self.ratio_square_sum)
+
+
+@torch.no_grad()
+def ratio_diagnostics(
+    loss: Tensor,
+    log_ratio_N: Tensor,
+    *,
+    clipped_N: Tensor,
+    masked_N: Tensor,
+    kl_to_reference_N: Tensor | None = None,
+) -> LossMetrics:
+    """Sum up a microbatch: its loss [], log-ratios `log pi - log mu` [N], clipped and masked tokens [N]."""
+    # In float64 on the CPU: a few numbers per token, and squared ratios leave the range of float32.
+    log_ratio_N = log_ratio_N.cpu().double()
+    ratio_N = log_ratio_N.exp()
+    # Near ratio 1 the plain difference would be rounding noise of either sign.
+    k3_N = torch.expm1(log_ratio_N) - log_ratio_N
+    return LossMetrics(
+        loss=loss.item(),
+        num_tokens=log_ratio_N.numel(),
+        ratio_sum=ratio_N.sum().item(),
+        ratio_square_sum=ratio_N.square().sum().item(),
+        ratio_max=ratio_N.max().item(),
+        log_ratio_sum=log_ratio_N.sum().item(),
+        log_ratio_max_abs=log_ratio_N.abs().max().item(),
+        k3_sum=k3_N.sum().item(),
+        num_clipped=int(clipped_N.sum()),
+        num_masked=int(masked_N.sum()),
+        kl_to_reference_sum=None if kl_to_reference_N is None else kl_to_reference_N.sum().item(),
+    )
