@@ -1,0 +1,254 @@
+"""The grader definitions that a job may hold (contract §3), strict, and how to read one.
+
+``string_check``, ``text_similarity``, ``python`` and ``multi`` are OpenAI's; ``random`` is ours. Templates,
+formulas and Python source are only text here: ``openrft.graders`` reads them when it builds the grader.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from openrft.config.spec import Spec, parse_spec
+from openrft.errors import InvalidRequest
+
+MAX_SOURCE_BYTES = 256 * 1024
+"""OpenAI's limit for the source of a Python grader: smaller than 256 kB."""
+
+FORMULA_FUNCTIONS = ("min", "max", "abs", "floor", "ceil", "exp", "sqrt", "log")
+"""The functions of ``calculate_output``; a sub-grader cannot be called like one of them."""
+
+NOT_YET = {
+    "score_model": "grading with a model",
+    "label_model": "grading with a model",
+    "endpoint": "grading by an HTTP endpoint",
+}
+"""Types of OpenAI's that this release knows of and does not have."""
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+Metric = Literal[
+    "fuzzy_match", "bleu", "gleu", "meteor", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l"
+]
+
+
+class _GraderOptions(Spec):
+    name: str | None = None
+    """What metrics and messages call this grader; without it, its key in a multi grader, else its type."""
+
+    pass_threshold: Number | None = None
+    """Scores from here on count as passed in metrics and evals. It does not change the reward."""
+
+    invalid_grade: Number | None = None
+    """The score to give when grading fails. Without it a failed grade stays without a score, and does not
+    train.
+    """
+
+
+class StringCheckSpec(_GraderOptions):
+    """1 when a comparison of two texts holds, else 0. Nothing is trimmed."""
+
+    type: Literal["string_check"] = "string_check"
+    input: str
+    """The text to look at; a template."""
+    reference: str
+    """The text to compare with; a template."""
+    operation: Literal["eq", "ne", "neq", "like", "ilike"]
+    """``eq`` equal; ``ne`` (or ``neq``) not equal; ``like`` input contains reference; ``ilike`` without
+    regard to case.
+    """
+
+
+class TextSimilaritySpec(_GraderOptions):
+    """How alike two texts are, from 0 to 1."""
+
+    type: Literal["text_similarity"] = "text_similarity"
+    input: str
+    """The text to grade; a template."""
+    reference: str
+    """The text it should resemble; a template."""
+    evaluation_metric: Metric
+    """The measure; docs/graders.md says which library computes it, with which settings."""
+
+    @field_validator("evaluation_metric", mode="before")
+    @classmethod
+    def _refuse_cosine(cls, value: Any) -> Any:
+        if value == "cosine":
+            raise ValueError(
+                "cosine compares embeddings and is not available in training, here as at OpenAI; "
+                "use fuzzy_match, bleu, gleu, meteor or rouge_l"
+            )
+        return value
+
+
+class PythonSpec(_GraderOptions):
+    """Your own ``grade(sample, item)``."""
+
+    type: Literal["python"] = "python"
+    source: str
+    """Python source, smaller than 256 kB, that defines ``grade`` with exactly two positional parameters."""
+    image_tag: str | None = None
+    """OpenAI's name for a set of installed packages. Accepted and ignored for now: graders see this
+    installation's.
+    """
+
+    @field_validator("source")
+    @classmethod
+    def _limit_source(cls, source: str) -> str:
+        size = len(source.encode("utf-8", "surrogatepass"))
+        if size >= MAX_SOURCE_BYTES:
+            raise ValueError(f"source is {size:,} bytes; it must be smaller than {MAX_SOURCE_BYTES:,} (256 kB)")
+        return source
+
+
+class RandomSpec(_GraderOptions):
+    """Ours, not OpenAI's: a reward that means nothing, for control experiments."""
+
+    type: Literal["random"] = "random"
+    seed: Annotated[int, Field(strict=True)] = 0
+    """The score is a fixed function of this seed, the item and the answer, uniform in [0, 1)."""
+
+
+PartSpec = Annotated[StringCheckSpec | TextSimilaritySpec | PythonSpec | RandomSpec, Field(discriminator="type")]
+"""What a multi grader may hold: everything but another multi grader."""
+
+
+class MultiSpec(_GraderOptions):
+    """Several graders and a formula that makes one score of theirs."""
+
+    type: Literal["multi"] = "multi"
+    graders: dict[str, PartSpec] = Field(min_length=1)
+    """The parts under the names that the formula uses: a map, not a list."""
+    calculate_output: str
+    """A formula over those names: ``+ - * / ^``, parentheses, min max abs floor ceil exp sqrt log."""
+
+
+GraderSpec = Annotated[
+    StringCheckSpec | TextSimilaritySpec | PythonSpec | RandomSpec | MultiSpec, Field(discriminator="type")
+]
+
+_KINDS: dict[str, type[_GraderOptions]] = {
+    "string_check": StringCheckSpec,
+    "text_similarity": TextSimilaritySpec,
+    "python": PythonSpec,
+    "multi": MultiSpec,
+    "random": RandomSpec,
+}
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse_grader(data: Any, where: str = "grader") -> GraderSpec:
+    """Read a grader definition; ``where`` is its place in the whole document, for messages.
+
+    Raises :class:`InvalidRequest` that names every wrong field (``grader.graders.style.input``); ``param`` is
+    the first.
+    """
+    problems = _Problems()
+    spec = _parse(data, where, problems)
+    problems.raise_if_any()
+    assert spec is not None  # without a problem there is a spec
+    return spec  # type: ignore[return-value]  # one of _KINDS, which are the members of GraderSpec
+
+
+class _Problems:
+    """What is wrong with a definition, collected so that a person sees all of it at once."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._first: str | None = None
+
+    def add(self, path: str, message: str) -> None:
+        self._first = self._first or path
+        self._lines.append(f"{path}: {message}")
+
+    def take(self, error: InvalidRequest) -> None:
+        self._first = self._first or error.param
+        self._lines.append(error.message)
+
+    def raise_if_any(self) -> None:
+        if self._lines:
+            raise InvalidRequest("\n".join(self._lines), param=self._first)
+
+
+def _parse(data: Any, where: str, problems: _Problems, *, inside_multi: bool = False) -> _GraderOptions | None:
+    if isinstance(data, _GraderOptions):
+        data = data.model_dump()
+    if not isinstance(data, dict):
+        problems.add(where, f"expected an object, but got {_json_kind(data)} instead")
+        return None
+    kind = data.get("type")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        problems.add(f"{where}.type", _unknown_type(kind, missing="type" not in data))
+        return None
+    if kind == "multi" and inside_multi:
+        problems.add(
+            f"{where}.type",
+            "a multi grader cannot hold another one; move its parts up and extend the formula",
+        )
+        return None
+    spec_type = _KINDS[kind]
+    known = {}
+    for key, value in data.items():
+        if key in spec_type.model_fields:
+            known[key] = value
+        else:
+            problems.add(f"{where}.{key}", _unknown_key(key, kind, list(spec_type.model_fields)))
+    if kind == "multi" and "graders" in known:
+        parts = _parse_parts(known["graders"], f"{where}.graders", problems)
+        if parts is None:
+            return None
+        known["graders"] = parts
+    try:
+        return parse_spec(spec_type, known, where=where)
+    except InvalidRequest as error:
+        problems.take(error)
+        return None
+
+
+def _parse_parts(data: Any, where: str, problems: _Problems) -> dict[str, _GraderOptions] | None:
+    """The sub-graders of a multi grader; None when one of them is wrong."""
+    if not isinstance(data, dict):
+        message = f"expected a map of name to grader, but got {_json_kind(data)} instead"
+        problems.add(where, message + ', as in {"accuracy": {"type": "string_check", …}}')
+        return None
+    parts, is_good = {}, True
+    for key, value in data.items():
+        if not isinstance(key, str) or not _IDENTIFIER.fullmatch(key) or key in FORMULA_FUNCTIONS:
+            reason = "is a function of the formula" if key in FORMULA_FUNCTIONS else "cannot be a name in the formula"
+            problems.add(f"{where}.{key}", f"{reason}; use letters, digits and _, as in part_1")
+            is_good = False
+        part = _parse(value, f"{where}.{key}", problems, inside_multi=True)
+        if part is None:
+            is_good = False
+        else:
+            parts[str(key)] = part
+    return parts if is_good else None
+
+
+def _unknown_type(kind: Any, *, missing: bool) -> str:
+    known = ", ".join(_KINDS)
+    if missing:
+        return f"missing; it is required and says which grader this is: {known}"
+    if not isinstance(kind, str):
+        return f"expected a string, but got {_json_kind(kind)} instead; known types: {known}"
+    if kind in NOT_YET:
+        return f"{kind} ({NOT_YET[kind]}) is not available yet; it comes in the next release. Available: {known}"
+    return f"unknown grader type {kind[:80]!r}; known types: {known}{_did_you_mean(kind, list(_KINDS))}"
+
+
+def _unknown_key(key: Any, kind: str, known: list[str]) -> str:
+    hint = _did_you_mean(str(key), known) or f"; a {kind} grader has {', '.join(known)}"
+    return "unknown key" + hint
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _json_kind(value: Any) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

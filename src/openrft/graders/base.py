@@ -1,0 +1,118 @@
+"""What graders share: reading a template field, and turning one answer or failure into a ``Grade``.
+
+A grader that scores one request at a time is a function ``(request) -> Scored`` that raises GraderError;
+``OneByOne`` makes a grader of it. Nothing here turns a failure into a number, except where the definition
+says ``invalid_grade``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from openrft.config.graders import GraderSpec, PartSpec
+from openrft.errors import GradeErrorKind, GraderError
+from openrft.types import Grade, GradeError, GradingRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A score, and in words how it came about."""
+
+    score: float
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PythonLimits:
+    """What the code of a Python grader may use. The first two are OpenAI's documented limits."""
+
+    seconds: float = 120.0  # wall time of one grade
+    memory_bytes: int = 2 * 1024**3  # address space of one worker
+    file_bytes: int = 64 * 1024**2  # largest file it may write
+    open_files: int = 256
+    workers: int | None = None  # processes of one grader; None: as many as there are CPUs, at most 4
+
+    def __post_init__(self) -> None:
+        if self.seconds <= 0 or self.memory_bytes <= 0 or (self.workers is not None and self.workers < 1):
+            raise ValueError(f"limits of a Python grader must be positive, got {self}")
+
+
+class OneByOne:
+    """A grader made of a function that scores one request and raises GraderError when it cannot."""
+
+    def __init__(
+        self, name: str, score: Callable[[GradingRequest], Scored], invalid_grade: float | None = None
+    ) -> None:
+        self._name, self._score, self._invalid_grade = name, score, invalid_grade
+        self._is_closed = False
+
+    @property
+    def name(self) -> str:
+        """The name in metrics and messages."""
+        return self._name
+
+    def grade(self, requests: Sequence[GradingRequest]) -> list[Grade]:
+        """Grade each request, in order; a failure is a grade with an error."""
+        refuse_if_closed(self._name, self._is_closed)
+        return [self._grade_one(request) for request in requests]
+
+    def close(self) -> None:
+        """Grade no more."""
+        self._is_closed = True
+
+    def _grade_one(self, request: GradingRequest) -> Grade:
+        start = time.perf_counter()
+        try:
+            scored = self._score(request)
+        except GraderError as error:
+            if error.kind == "sample_parse_error":
+                # The grader is fine and the answer is not what was asked for: that is a grade, and it is 0.
+                grade = Grade(grader=self._name, score=0.0, explanation=f"the answer did not parse: {error.message}")
+            else:
+                grade = failed(self._name, error.kind, error.message)
+        except Exception as error:
+            # The boundary to metric libraries and scripted functions: whatever they raise is one missing
+            # grade, with its reason, and not the end of a training run.
+            grade = failed(self._name, "other_error", f"{type(error).__name__}: {error}")
+        else:
+            if math.isfinite(scored.score):
+                grade = Grade(grader=self._name, score=scored.score, explanation=scored.explanation)
+            else:
+                problem = f"the score is {scored.score}, which is not a finite number"
+                grade = failed(self._name, "other_error", problem)
+        grade = replace(grade, seconds=time.perf_counter() - start)
+        return with_invalid_grade(grade, self._invalid_grade)
+
+
+def name_of(spec: GraderSpec | PartSpec, key: str | None = None) -> str:
+    """The name a grader goes by: its own, else its key in a multi grader, else its type."""
+    return spec.name or key or spec.type
+
+
+def failed(grader: str, kind: GradeErrorKind, message: str) -> Grade:
+    """A grade without a score."""
+    return Grade(grader=grader, score=None, error=GradeError(kind=kind, message=message, grader=grader))
+
+
+def with_invalid_grade(grade: Grade, invalid_grade: float | None) -> Grade:
+    """Where the definition says ``invalid_grade``: that score for a failed grade, and the failure in the
+    explanation.
+    """
+    if grade.error is None or invalid_grade is None:
+        return grade
+    reason = f"invalid_grade {invalid_grade:g} was given because grading failed: {grade.error.kind}: "
+    return replace(grade, score=invalid_grade, error=None, explanation=reason + grade.error.message)
+
+
+def refuse_if_closed(name: str, is_closed: bool) -> None:
+    """Grading after ``close`` is a mistake of the caller."""
+    if is_closed:
+        raise RuntimeError(f"grader {name!r} is closed")
+
+
+def shorten(text: str, limit: int = 120) -> str:
+    """``text`` in quotes, cut so that explanations stay readable."""
+    return repr(text if len(text) <= limit else text[:limit] + "…")
