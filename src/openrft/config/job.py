@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
 from openrft.config.graders import GraderSpec, parse_grader
 from openrft.config.spec import Spec, parse_spec, read_json
@@ -102,10 +102,17 @@ def _grader(data: Any) -> Any:
     return data if isinstance(data, Spec) else parse_grader(data, where=_GRADER)
 
 
+def _plain_grader(grader: GraderSpec) -> dict[str, Any]:
+    return grader.model_dump(mode="json", exclude_none=True)
+
+
 class Reinforcement(Spec):
     """OpenAI's ``method.reinforcement``."""
 
-    grader: Annotated[GraderSpec, PlainValidator(_grader), WithJsonSchema({"type": "object"})]
+    # Any: parse_grader checks it, with better messages than a union of all graders would give.
+    grader: Annotated[
+        Any, PlainValidator(_grader), PlainSerializer(_plain_grader), WithJsonSchema({"type": "object"})
+    ]
     """What scores the answers."""
     hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
 

@@ -1,0 +1,180 @@
+"""How fast the native engine generates, beside ``transformers.generate`` on the same model and work.
+
+    python benchmarks/generation.py       # 1M and 10M random Qwen3, 8 prompts x 8 samples x 64 tokens
+    python benchmarks/generation.py --rounds 9 --json generation.json
+    python benchmarks/generation.py --end-every 40          # every 40th token id ends a completion
+
+Both sides sample at temperature 1; only ours also returns log-probabilities. Without ``--end-every`` all completions
+have full length. Rounds are interleaved (ours, theirs, ours, …) after one warm-up each. What is compared is CPU
+seconds of this process per token, because they do not count the time that others held the core; the ratio is taken
+round by round and its median printed with its range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
+
+from openrft.rollout.native import NativeEngine
+from openrft.types import GenerationRequest, NoiseKey, SamplingParams
+
+SIZES: dict[str, dict[str, int]] = {
+    "1M": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4,
+           "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 2048},
+    "10M": {"hidden_size": 384, "intermediate_size": 1152, "num_hidden_layers": 5, "num_attention_heads": 6,
+            "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 4096},
+}  # fmt: skip
+
+
+class NoTokenizer:
+    """Decodes nothing: the benchmark measures tokens, and neither side ends early."""
+
+    eos_token_id = None
+    all_special_ids: tuple[int, ...] = ()
+
+    def decode(self, token_ids: list[int], skip_special_tokens: bool = False) -> str:
+        """No text."""
+        return ""
+
+
+def build_model(size: str, end_every: int = 0) -> Any:
+    """A random model of about that many parameters; every so many token ids end a completion (0: none does)."""
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        **SIZES[size], initializer_range=0.1, tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
+        pad_token_id=0,
+    )  # fmt: skip
+    model = Qwen3ForCausalLM(config).eval()
+    if end_every:
+        model.generation_config.eos_token_id = list(range(end_every, config.vocab_size, end_every))
+    return model
+
+
+def build_prompts(args: argparse.Namespace, vocabulary: int) -> list[list[int]]:
+    """Random prompts between half of ``--prompt-tokens`` and all of it; all equal with ``--equal``."""
+    generator = torch.Generator().manual_seed(1)
+    low = args.prompt_tokens if args.equal else args.prompt_tokens // 2
+    lengths = torch.randint(low, args.prompt_tokens + 1, (args.prompts,), generator=generator).tolist()
+    return [torch.randint(1, vocabulary, (length,), generator=generator).tolist() for length in lengths]
+
+
+def ours(model: Any, prompts: list[list[int]], args: argparse.Namespace) -> Callable[[int], int]:
+    """One round of the native engine; returns the number of tokens."""
+    engine = NativeEngine(model, NoTokenizer())
+    sampling = SamplingParams(max_tokens=args.tokens)
+
+    def run(round_number: int) -> int:
+        requests = [
+            GenerationRequest(
+                id=number, prompt_token_ids=prompt, num_samples=args.samples, sampling=sampling,
+                noise=NoiseKey(seed=0, stream=0, step=round_number, example=number),
+            )
+            for number, prompt in enumerate(prompts)
+        ]  # fmt: skip
+        return sum(len(completion.token_ids) for completion in engine.generate(requests))
+
+    return run
+
+
+def theirs(model: Any, prompts: list[list[int]], args: argparse.Namespace) -> Callable[[int], int]:
+    """One round of ``transformers.generate`` with its dynamic cache, each prompt repeated for its group."""
+    width = max(len(prompt) for prompt in prompts)
+    rows = [prompt for prompt in prompts for _ in range(args.samples)]
+    token_ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+
+    def run(round_number: int) -> int:
+        torch.manual_seed(round_number)
+        with torch.no_grad():
+            output = model.generate(
+                input_ids=token_ids, attention_mask=mask, do_sample=True, top_k=0, top_p=1.0, temperature=1.0,
+                max_new_tokens=args.tokens, past_key_values=DynamicCache(config=model.config),
+            )  # fmt: skip
+        continuation = output[:, width:]
+        ends = torch.isin(continuation, torch.tensor(model.generation_config.eos_token_id or []))
+        # Tokens until the first end, it included; what follows is padding.
+        return int((ends.long().cumsum(1) - ends.long() == 0).sum())
+
+    return run
+
+
+def measure(size: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Interleaved rounds of both sides on one model."""
+    model = build_model(size, args.end_every)
+    prompts = build_prompts(args, model.config.vocab_size)
+    sides = {"openrft": ours(model, prompts, args), "transformers": theirs(model, prompts, args)}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    wall: dict[str, list[float]] = {name: [] for name in sides}
+    tokens = 0
+    for round_number in range(args.rounds + 1):
+        for name, run in sides.items():
+            started, started_wall = time.process_time(), time.perf_counter()
+            tokens = run(round_number)
+            assert args.end_every or tokens == args.prompts * args.samples * args.tokens, (name, tokens)
+            if round_number:  # the first round warms up
+                seconds[name].append((time.process_time() - started) / tokens)
+                wall[name].append((time.perf_counter() - started_wall) / tokens)
+    ratios = [theirs / ours for ours, theirs in zip(seconds["openrft"], seconds["transformers"], strict=True)]
+    return {
+        "size": size,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "tokens_in_last_round": tokens,
+        "cpu_seconds_per_token": {name: _spread(values) for name, values in seconds.items()},
+        "wall_seconds_per_token": {name: _spread(values) for name, values in wall.items()},
+        "ratio": _spread(ratios),
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=sorted(SIZES), default=["1M", "10M"])
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=8, help="completions per prompt")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
+    parser.add_argument("--prompt-tokens", type=int, default=64, help="longest prompt")
+    parser.add_argument("--equal", action="store_true", help="all prompts of one length (no padding)")
+    parser.add_argument("--end-every", type=int, default=0, help="every so many token ids end a completion")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    results = [measure(size, args) for size in args.sizes]
+    print("| model | parameters | openrft CPU µs/token | transformers CPU µs/token | ratio (range) |")
+    print("| --- | --- | --- | --- | --- |")
+    for result in results:
+        mine, other = (result["cpu_seconds_per_token"][name]["median"] * 1e6 for name in ("openrft", "transformers"))
+        ratio = result["ratio"]
+        print(
+            f"| {result['size']} | {result['parameters'] / 1e6:.1f}M | {mine:.0f} | {other:.0f} "
+            f"| {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) |"
+        )
+    if args.json:
+        options = {key: value for key, value in vars(args).items() if key != "json"}
+        versions = {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "cpu": platform.processor(),
+        }
+        args.json.write_text(
+            json.dumps({"options": options, "versions": versions, "results": results}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

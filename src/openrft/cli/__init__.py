@@ -1,0 +1,68 @@
+"""The ``openrft`` command: wires the parts, holds no logic, imports nothing heavy before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated
+
+# Before torch is imported anywhere: idle OpenMP threads must not spin on cores that graders need.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import typer
+
+from openrft import __version__
+from openrft.cli import data, demo, grade, models, run
+from openrft.errors import JobInterrupted, OpenRFTError
+
+app = typer.Typer(
+    name="openrft",
+    help="Reinforcement fine-tuning of language models on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("eval")(run.evaluate)
+app.command("grade")(grade.grade)
+app.add_typer(data.app, name="data", help="Check and split dataset files.")
+app.command("chat")(models.chat)
+app.command("models")(models.list_models)
+app.command("export")(models.export)
+app.command("demo")(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"openrft {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Reinforcement fine-tuning of language models on your own machine."""
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 3 interrupted and resumable."""
+    try:
+        app()
+    except OpenRFTError as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"type": "error", **error.to_wire()}), flush=True)
+        else:
+            print(f"error: {error.message}", file=sys.stderr)
+        raise SystemExit(3 if isinstance(error, JobInterrupted) else 1) from None
+    except KeyboardInterrupt:
+        print("stopped at once; what was saved before is kept", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # the reader of our output, such as `head`, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None

@@ -1,0 +1,121 @@
+"""``openrft grade``: score given outputs and explain each score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from openrft.cli.run import JsonFlag
+from openrft.errors import DatasetError, InvalidRequest, Problem
+
+
+def grade(
+    grader: Annotated[Path, typer.Argument(help="The grader, JSON.")],
+    outputs: Annotated[Path | None, typer.Argument(help='JSONL with {"item": {…}, "output": "…"} per line.')] = None,
+    item: Annotated[str, typer.Option(help="The example's row as JSON, with --output.")] = "{}",
+    output: Annotated[str | None, typer.Option(help="One output to grade, in place of a file.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Grade outputs that are already there, and say how each score came about.
+
+    A failed grade is an error with its reason and counts as no score; exit code 1 if any failed.
+    """
+    from openrft.config.graders import parse_grader
+    from openrft.config.spec import read_json
+    from openrft.graders import build_grader, check_grader
+    from openrft.rollout.prompt import sample_of_text
+    from openrft.types import GradingRequest
+
+    if (outputs is None) == (output is None):
+        raise InvalidRequest("give a file of outputs, or --output (with --item)", param="outputs")
+    spec = parse_grader(read_json(grader, what="grader file"))
+    check_grader(spec)
+    rows = read_outputs(outputs) if outputs is not None else [(1, _parse_item(item), output or "")]
+    judge = build_grader(spec)
+    try:
+        grades = judge.grade([GradingRequest(item=row, sample=sample_of_text(text)) for _, row, text in rows])
+    finally:
+        judge.close()
+    console = Console()
+    for (line, _, text), one in zip(rows, grades, strict=True):
+        if as_json:
+            print(json.dumps({"line": line, "output": text, **as_plain(one)}, ensure_ascii=False))
+        else:
+            _show(console, line, text, one)
+    scores = [one.score for one in grades if one.score is not None]
+    failed = len(grades) - len(scores)
+    if not as_json and len(grades) > 1:
+        mean = f"mean {sum(scores) / len(scores):.3f}" if scores else "no mean"
+        console.print(f"{len(scores)} graded, {mean}, {failed} failed", highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def read_outputs(path: Path) -> list[tuple[int, dict[str, Any], str]]:
+    """(line, item, output) of every line; raises :class:`DatasetError` with every line that is not of that form."""
+    rows, problems = [], []
+    if not path.is_file():
+        raise InvalidRequest(f"outputs file {path} does not exist; check the path", param="outputs")
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except ValueError as error:
+            row = str(error)
+        if isinstance(row, dict) and isinstance(row.get("item"), dict) and isinstance(row.get("output"), str):
+            rows.append((number, row["item"], row["output"]))
+        else:
+            problems.append(
+                Problem(
+                    file=str(path),
+                    line=number,
+                    key=None,
+                    code="invalid_output_row",
+                    expected='{"item": {…}, "output": "…"}',
+                    found=text[:60],
+                    fix="Write the example's row under item and the text to grade under output.",
+                )
+            )
+    if problems:
+        raise DatasetError(problems, param="outputs")
+    return rows
+
+
+def as_plain(one: Any) -> dict[str, Any]:
+    """A grade as plain JSON values."""
+    return {
+        "grader": one.grader,
+        "score": one.score,
+        "error": None if one.error is None else {"kind": one.error.kind, "message": one.error.message},
+        "explanation": one.explanation,
+        "printed": one.printed,
+        "seconds": round(one.seconds, 6),
+        "sub_grades": {key: as_plain(part) for key, part in one.sub_grades.items()},
+    }
+
+
+def _parse_item(text: str) -> dict[str, Any]:
+    try:
+        item = json.loads(text)
+    except ValueError as error:
+        raise InvalidRequest(f"--item is not JSON: {error}", param="item") from None
+    if not isinstance(item, dict):
+        raise InvalidRequest("--item must be a JSON object", param="item")
+    return item
+
+
+def _show(console: Console, line: int, text: str, one: Any, indent: str = "") -> None:
+    score = "  failed" if one.score is None else f"{one.score:8.4f}"
+    reason = one.error.message if one.error is not None else one.explanation
+    head = indent or f"{line:>5}  "
+    shown = f"  {json.dumps(text, ensure_ascii=False)[:60]}" if not indent else ""
+    console.print(f"{head}{score}  {one.grader}: {reason}{shown}", markup=False, highlight=False, soft_wrap=True)
+    if one.printed:
+        console.print(f"         printed: {one.printed.rstrip()}", markup=False, highlight=False, soft_wrap=True)
+    for part in one.sub_grades.values():
+        _show(console, line, text, part, indent="         ")

@@ -1,0 +1,150 @@
+"""``openrft run`` and ``openrft eval``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from openrft.cli.live import open_display
+from openrft.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from openrft.config.job import Job
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON lines for programs.")]
+
+
+def run(
+    job: Annotated[Path | None, typer.Argument(help="The job: OpenAI's create request as a JSON file.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Where the run is kept; default runs/<job>-<seed>.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data order, sampling and adapters.")] = None,
+    model: Annotated[str | None, typer.Option(help="Base model, in place of the job's.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter, in place of the job's; may be repeated."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fine-tune a model by reinforcement, in the foreground.
+
+    Ctrl-C finishes the step and saves; --resume goes on from there. Exit code 0: the run is done, whatever it found.
+    """
+    from openrft.config.job import read_job
+
+    if (job is None) == (resume is None):
+        raise InvalidRequest("give a job file, or --resume with the folder of a run", param="job")
+    if resume is not None:
+        if seed is not None or model is not None or setting or folder is not None:
+            raise InvalidRequest(
+                "a resumed run keeps its settings; leave out --seed, --model, --set and --dir", param="resume"
+            )
+        execute(None, resume, as_json=as_json)
+        return
+    assert job is not None
+    document = override(read_job(job), seed=seed, model=model, settings=setting or [])
+    stem = job.stem if job.stem != "job" else job.resolve().parent.name
+    execute(document, folder or Path("runs") / f"{stem}-{document.seed}", as_json=as_json)
+
+
+def execute(job: Job | None, folder: Path, *, as_json: bool) -> dict[str, Any]:
+    """Start ``job`` in ``folder``, or resume what is there; show it live and print where everything is."""
+    from openrft.training.run import resume_run, start_run
+
+    console = Console()
+    with open_display(console, as_json=as_json) as display:
+        report = resume_run(folder, display) if job is None else start_run(job, folder, display)
+    if as_json:
+        print(json.dumps({"type": "report", "dir": str(folder), "report": report}, ensure_ascii=False))
+        return report
+    print_report(console, report)
+    console.print(f"\nmodel   {folder / 'model'}\nreport  {folder / 'report.md'}", highlight=False, markup=False)
+    return report
+
+
+def print_report(console: Console, report: dict[str, Any]) -> None:
+    """The report as a terminal table."""
+    from openrft.evaluation.render import to_terminal
+    from openrft.evaluation.report import Report
+
+    console.print(to_terminal(Report.from_json(report)))
+
+
+def override(job: Job, *, seed: int | None, model: str | None, settings: list[str]) -> Job:
+    """``job`` with what the command line changes, checked like the document itself."""
+    from openrft.config.job import Job
+    from openrft.config.spec import parse_spec
+
+    document = job.model_dump(mode="json")
+    if seed is not None:
+        document["seed"] = seed
+    if model is not None:
+        document["model"] = model
+    hyperparameters = document["method"]["reinforcement"]["hyperparameters"]
+    for setting in settings:
+        name, separator, value = setting.partition("=")
+        if not separator:
+            raise InvalidRequest(f"--set {setting}: expected NAME=VALUE, for instance --set num_steps=50", param="set")
+        try:
+            hyperparameters[name.strip()] = json.loads(value)
+        except ValueError:
+            hyperparameters[name.strip()] = value  # a bare word such as auto or grpo
+    changed: Job = parse_spec(Job, document)
+    return changed
+
+
+def evaluate(
+    model: Annotated[str, typer.Option(help="The model to evaluate: bundled name, folder or hub name.")],
+    dataset: Annotated[Path, typer.Option("--data", help="Held-out examples, JSONL.")],
+    grader: Annotated[Path, typer.Option(help="The grader, JSON.")],
+    base: Annotated[str | None, typer.Option(help="Compare with this model, row by row.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Completions per example.")] = 4,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Where a completion is cut off.")] = 512,
+    temperature: Annotated[float, typer.Option(min=0.01, max=2)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Evaluate a model on held-out examples, greedy and sampled, alone or against a base."""
+    from openrft.config.graders import parse_grader
+    from openrft.config.spec import read_json
+    from openrft.training.compare import compare_models, evaluate_model
+    from openrft.types import SamplingParams
+
+    spec = parse_grader(read_json(grader, what="grader file"))
+    sampling = SamplingParams(max_tokens=max_tokens, temperature=temperature)
+    console = Console()
+    with open_display(console, as_json=as_json) as display:
+        if base is not None:
+            report = compare_models(
+                base, model, dataset, spec, num_samples=samples, sampling=sampling, seed=seed, progress=display
+            )
+        else:
+            passes = evaluate_model(
+                model, dataset, spec, num_samples=samples, sampling=sampling, seed=seed, progress=display
+            )
+    if base is not None:
+        if as_json:
+            print(json.dumps({"type": "report", "report": report}, ensure_ascii=False))
+        else:
+            print_report(console, report)
+        return
+    for evaluation in passes:
+        if as_json:
+            print(json.dumps({"type": "evaluation", "evaluation": evaluation.to_json()}, ensure_ascii=False))
+            continue
+        if evaluation.mean is None or evaluation.interval is None:
+            console.print(f"{evaluation.mode}: nothing could be graded; first error: {evaluation.rows[0].errors[0]}")
+            continue
+        low, high = evaluation.interval.low, evaluation.interval.high
+        console.print(
+            f"{evaluation.mode:8} mean score {evaluation.mean:.3f} [{low:.3f}, {high:.3f}]  "
+            f"full score {evaluation.pass_rate():.1%}  {len(evaluation.rows)} examples x {evaluation.num_samples}  "
+            f"tokens {evaluation.completion_tokens_mean:.0f}  ungraded {evaluation.ungraded_share:.1%}",
+            highlight=False,
+        )

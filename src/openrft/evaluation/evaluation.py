@@ -1,0 +1,205 @@
+"""What one pass of a policy over held-out examples gave, as plain data that can be stored, compared and shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from openrft.evaluation.statistics import Interval, mean_interval
+from openrft.types import Example, Rollout, RolloutGroup
+
+Mode = Literal["greedy", "sampled"]
+
+PASS_THRESHOLD = 1.0 - 1e-9
+"""A sample passes with a full score; the slack is for scores that are sums of floats."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRow:
+    """One held-out example with everything that was sampled for it; the lists run over its samples."""
+
+    example_id: str
+    index: int
+    line: int
+    prompt_text: str
+    scores: list[float | None]  # None where the grader failed: missing, not zero
+    outputs: list[str]
+    errors: list[str | None]  # why a score is missing
+    completion_tokens: list[int]
+    truncated: list[bool]
+
+    def __post_init__(self) -> None:
+        per_sample: tuple[Sequence[object], ...] = (
+            self.scores,
+            self.outputs,
+            self.errors,
+            self.completion_tokens,
+            self.truncated,
+        )
+        if len({len(values) for values in per_sample}) != 1:
+            raise ValueError(f"the lists of example {self.example_id} have different lengths")
+        # A NaN would travel silently into every mean.
+        if not all(score is None or math.isfinite(score) for score in self.scores):
+            raise ValueError(f"a score of example {self.example_id} is not finite: {self.scores}")
+
+    @property
+    def mean(self) -> float | None:
+        """Mean score of the graded samples; None when there is none."""
+        return mean_or_none([score for score in self.scores if score is not None])
+
+    def pass_mean(self, threshold: float = PASS_THRESHOLD) -> float | None:
+        """Share of the graded samples that score ``threshold`` or more; None when none is graded."""
+        return mean_or_none([float(score >= threshold) for score in self.scores if score is not None])
+
+    def representative(self) -> int:
+        """Index of the sample to show when there is room for one: the score nearest to the row's mean.
+
+        Showing the best or the worst would tell a better or worse story than the row does.
+        """
+        mean = self.mean
+        graded = [index for index, score in enumerate(self.scores) if score is not None]
+        if mean is None or not graded:
+            return 0
+        return min(graded, key=lambda index: abs((self.scores[index] or 0.0) - mean))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """One pass over held-out examples: ``num_samples`` completions of each, greedy or sampled."""
+
+    name: str  # "base", "step 20"
+    step: int
+    mode: Mode
+    num_samples: int
+    rows: list[EvaluationRow]
+
+    @classmethod
+    def from_groups(cls, name: str, step: int, mode: Mode, groups: Sequence[RolloutGroup]) -> Evaluation:
+        """Keep of each group what a report needs; scores are the grader's, before any shaping of rewards."""
+        return cls(
+            name=name,
+            step=step,
+            mode=mode,
+            num_samples=max((len(group.rollouts) for group in groups), default=0),
+            rows=[_row(group) for group in groups],
+        )
+
+    @property
+    def example_means(self) -> list[float | None]:
+        """Mean score of each example, None where nothing was graded."""
+        return [row.mean for row in self.rows]
+
+    def pass_means(self, threshold: float = PASS_THRESHOLD) -> list[float | None]:
+        """Share of passing samples of each example, None where nothing was graded."""
+        return [row.pass_mean(threshold) for row in self.rows]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over examples of their mean scores, so that a half-graded example weighs as much as any other."""
+        return mean_or_none([mean for mean in self.example_means if mean is not None])
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 % interval of :attr:`mean`; None when nothing was graded."""
+        return self.interval_of(self.example_means)
+
+    def pass_rate(self, threshold: float = PASS_THRESHOLD) -> float | None:
+        """Share of samples with a score of ``threshold`` or more, averaged over examples."""
+        return mean_or_none([mean for mean in self.pass_means(threshold) if mean is not None])
+
+    def pass_interval(self, threshold: float = PASS_THRESHOLD) -> Interval | None:
+        """95 % interval of :meth:`pass_rate`; None when nothing was graded."""
+        return self.interval_of(self.pass_means(threshold))
+
+    def interval_of(
+        self, example_means: Sequence[float | None], clusters: Sequence[Hashable] | None = None
+    ) -> Interval | None:
+        """95 % interval of the mean of one number per row. Rows with the same content are one unit of evidence."""
+        if all(mean is None for mean in example_means):
+            return None
+        clusters = [row.example_id for row in self.rows] if clusters is None else clusters
+        return mean_interval(example_means, self.graded_per_example, clusters)
+
+    @property
+    def graded_per_example(self) -> float:
+        """How many graded samples the examples that have any hold on average."""
+        counts = [sum(score is not None for score in row.scores) for row in self.rows]
+        return mean_or_none([float(count) for count in counts if count]) or 0.0
+
+    @property
+    def num_completions(self) -> int:
+        """All samples of all rows."""
+        return sum(len(row.scores) for row in self.rows)
+
+    @property
+    def num_ungraded(self) -> int:
+        """Samples without a score."""
+        return sum(score is None for row in self.rows for score in row.scores)
+
+    @property
+    def ungraded_share(self) -> float:
+        """Share of the samples without a score; 0 when there are no samples."""
+        return self.num_ungraded / self.num_completions if self.num_completions else 0.0
+
+    @property
+    def completion_tokens_mean(self) -> float:
+        """Mean length of all completions, graded or not; 0 when there are none."""
+        return self._sample_mean(lambda row: row.completion_tokens)
+
+    @property
+    def truncated_share(self) -> float:
+        """Share of the completions that were cut at the length limit; 0 when there are none."""
+        return self._sample_mean(lambda row: row.truncated)
+
+    def _sample_mean(self, of: Callable[[EvaluationRow], Sequence[float]]) -> float:
+        return mean_or_none([float(value) for row in self.rows for value in of(row)]) or 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``from_json(to_json())`` gives an equal evaluation."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
+        """The evaluation that :meth:`to_json` wrote."""
+        return cls(**{**data, "rows": [EvaluationRow(**row) for row in data["rows"]]})
+
+
+def prompt_text(example: Example) -> str:
+    """The example's messages for people: one alone as it is, several each under its role."""
+    texts = [(str(message.get("role", "")), _content_text(message.get("content"))) for message in example.messages]
+    if len(texts) == 1:
+        return texts[0][1]
+    return "\n\n".join(f"{role}: {text}" for role, text in texts)
+
+
+def _content_text(content: Any) -> str:
+    if isinstance(content, list):  # content parts; only those of type text hold text
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)
+
+
+def _row(group: RolloutGroup) -> EvaluationRow:
+    example, rollouts = group.example, group.rollouts
+    return EvaluationRow(
+        example_id=example.id,
+        index=example.index,
+        line=example.line,
+        prompt_text=prompt_text(example),
+        scores=[rollout.grade.score for rollout in rollouts],
+        outputs=[rollout.sample.output_text for rollout in rollouts],
+        errors=[_error_text(rollout) for rollout in rollouts],
+        completion_tokens=[len(rollout.completion.token_ids) for rollout in rollouts],
+        truncated=[rollout.completion.finish_reason == "length" for rollout in rollouts],
+    )
+
+
+def _error_text(rollout: Rollout) -> str | None:
+    error = rollout.grade.error
+    return None if error is None else f"{error.kind}: {error.message}"
+
+
+def mean_or_none(values: Sequence[float]) -> float | None:
+    """Arithmetic mean; None of nothing."""
+    return math.fsum(values) / len(values) if values else None

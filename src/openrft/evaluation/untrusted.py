@@ -1,0 +1,58 @@
+"""Text that a model or a user wrote, made harmless for a terminal and for Markdown; nothing is dropped in silence."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Categories whose characters steer a terminal or reorder what is seen: controls, formats (bidi overrides, zero-width
+# and tag characters), lone surrogates, private use, line and paragraph separators.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+# What acts in a line of Markdown wherever it stands; an underscore only beside a word, brackets only as a link, a colon
+# only in an address or emoji. Escaping no more than that keeps the file readable as it is.
+_INLINE = re.compile(
+    r"[\\`*<>|~&@$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:]|$)|:(?=\S)|(?<=www)\.", re.IGNORECASE
+)
+_LEADING = re.compile(r"^(\d{0,9})([+\-=#\[.)])")  # would begin a list, a heading, a task or a definition
+
+
+def show_controls(text: str) -> str:
+    r"""Every character that would act instead of being seen becomes its escape, such as ``\x1b``; newlines stay.
+
+    Emoji that are joined by zero-width joiners come apart, which is the price of showing hidden text.
+    """
+    return "".join(character if _is_plain(character) else _escape(character) for character in text)
+
+
+def shorten(text: str, limit: int) -> str:
+    """The first ``limit`` characters, and how many are missing."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def fenced(text: str) -> str:
+    """A Markdown code block that no text can leave: its fence is longer than any run of backticks inside."""
+    text = show_controls(text)
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def markdown_text(text: str) -> str:
+    """One line of Markdown that reads as the text does: no markup, HTML, link or table border in it acts."""
+    line = re.sub(r"\s+", " ", show_controls(text)).strip()
+    return _LEADING.sub(r"\1\\\2", _INLINE.sub(r"\\\g<0>", line))
+
+
+def _is_plain(character: str) -> bool:
+    return character == "\n" or character == "\t" or unicodedata.category(character) not in _HIDDEN
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall(r"`+", text)), default=0)

@@ -1,0 +1,1 @@
+"""Base models: find and load them, attach LoRA, compute logits, save checkpoints, export what was trained."""

@@ -1,0 +1,171 @@
+"""Checkpoints: folders that appear whole or not at all, and from which training goes on bit for bit.
+
+    step-000020/
+    ├── weights.safetensors      what trains: every weight, or the adapter's
+    ├── optimizer.safetensors    AdamW's two moments and step count per weight
+    ├── state.json               step, fingerprint of the job, whatever the method adds
+    └── manifest.json            sha256 of the three files above
+
+A checkpoint is written beside its place, every file flushed to disk, then renamed; what a power cut leaves behind is a
+``.partial-…`` folder that the next run deletes. Nothing is pickled. The random state needs no saving: all noise is
+a function of (seed, step, example, sample, position).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from openrft.errors import CheckpointError
+from openrft.models.load import Policy
+
+_NAME = re.compile(r"step-(\d{6,})$")
+_FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
+_PARTIAL = ".partial-"
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint after ``step`` optimizer steps lives."""
+    return folder / f"step-{step:06d}"
+
+
+def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """(step, path) of every complete checkpoint, oldest first."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _NAME.fullmatch(path.name)
+        if match and (path / "manifest.json").is_file():
+            found.append((int(match.group(1)), path))
+    return sorted(found)
+
+
+def save_checkpoint(
+    folder: Path, *, step: int, policy: Policy, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> Path:
+    """Write the checkpoint after ``step`` steps and return its path; an equal one already there is kept.
+
+    Raises :class:`CheckpointError` if a weight is not finite: such a checkpoint must never replace a good one.
+    """
+    weights = {name: parameter.detach() for name, parameter in policy.trained_parameters()}
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(f"refusing to save weights that are not finite: {', '.join(broken[:3])}")
+    target = checkpoint_path(folder, step)
+    if (target / "manifest.json").is_file():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{_PARTIAL}{target.name}-{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial / _FILES[0])
+    save_file(_flatten_optimizer(policy, optimizer), partial / _FILES[1])
+    _write_text(partial / _FILES[2], json.dumps({"step": step, **state}, indent=1, sort_keys=True))
+    manifest = {"files": {name: _sha256(partial / name) for name in _FILES}}
+    _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))
+    for name in (*_FILES, "manifest.json"):
+        _flush(partial / name)
+    _flush(partial)
+    shutil.rmtree(target, ignore_errors=True)  # an incomplete one of an interrupted copy or deletion
+    partial.rename(target)
+    _flush(folder)
+    return target
+
+
+def load_checkpoint(path: Path, *, policy: Policy, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+    """Put a checkpoint's weights (and optimizer state) in place and return its ``state.json``.
+
+    Raises :class:`CheckpointError` when a file is missing or damaged, or its weights are not this policy's.
+    """
+    _verify(path)
+    weights = load_file(path / _FILES[0])
+    ours = dict(policy.trained_parameters())
+    if weights.keys() != ours.keys():
+        odd = sorted(weights.keys() ^ ours.keys())
+        raise CheckpointError(f"checkpoint {path} is of another model or adapter: {', '.join(odd[:3])} do not match")
+    with torch.no_grad():
+        for name, parameter in ours.items():
+            if weights[name].shape != parameter.shape:
+                raise CheckpointError(
+                    f"checkpoint {path}: {name} has shape {tuple(weights[name].shape)}, "
+                    f"expected {tuple(parameter.shape)}"
+                )
+            parameter.copy_(weights[name])
+    if optimizer is not None:
+        _restore_optimizer(policy, optimizer, load_file(path / _FILES[1]))
+    state: dict[str, Any] = json.loads((path / _FILES[2]).read_text(encoding="utf-8"))
+    return state
+
+
+def delete_checkpoint(path: Path) -> None:
+    """Delete a checkpoint so that a crash in the middle leaves no half of one under its name."""
+    doomed = path.with_name(f"{_PARTIAL}deleting-{path.name}-{os.getpid()}")
+    path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def sweep_partials(folder: Path) -> None:
+    """Delete what interrupted writes and deletions left behind."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _verify(path: Path) -> None:
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        for name, expected in manifest["files"].items():
+            if _sha256(path / name) != expected:
+                raise CheckpointError(f"checkpoint {path} is damaged: {name} does not match its manifest")
+        if set(manifest["files"]) != set(_FILES):
+            raise CheckpointError(f"checkpoint {path} has an unexpected manifest")
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+
+
+def _flatten_optimizer(policy: Policy, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    flat = {}
+    for name, parameter in policy.trained_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            flat[f"{name}//{key}"] = torch.as_tensor(value).detach().contiguous()
+    return flat
+
+
+def _restore_optimizer(policy: Policy, optimizer: torch.optim.Optimizer, flat: dict[str, torch.Tensor]) -> None:
+    by_name: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in flat.items():
+        name, _, part = key.rpartition("//")
+        by_name.setdefault(name, {})[part] = tensor
+    optimizer.state.clear()
+    for name, parameter in policy.trained_parameters():
+        if name in by_name:
+            # AdamW keeps its step count on the CPU, the moments beside the weights.
+            optimizer.state[parameter] = {
+                part: tensor if part == "step" else tensor.to(parameter.device)
+                for part, tensor in by_name[name].items()
+            }
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Make a file or folder entry survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,160 @@
+"""Load a base model and make it a policy: the network, its tokenizer, and what of it trains."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from openrft.errors import ModelError
+from openrft.models.catalog import locate_model
+from openrft.models.head import check_head
+
+transformers_logging.disable_progress_bar()  # a run has one display, its own
+
+# What a model without a chat template gets: roles as plain words, so that any causal LM can be tried at once.
+PLAIN_CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+@dataclass(kw_only=True)
+class Policy:
+    """The weights being trained, with their tokenizer.
+
+    ``network`` is the transformers module that both the engine and the trainer run; with LoRA its linear layers carry
+    the adapter in place and ``adapter`` is PEFT's handle on it.
+    """
+
+    name: str
+    source: str  # folder or hub name it was loaded from
+    network: Any  # transformers.PreTrainedModel
+    tokenizer: Any  # transformers.PreTrainedTokenizerBase
+    adapter: Any = None  # peft.PeftModel, or None when every weight trains
+    notes: list[str]  # what a user should know about how it was loaded
+
+    @property
+    def context_tokens(self) -> int:
+        """The longest sequence, prompt and completion, that the model was made for."""
+        return _context_tokens(self.network.config)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream."""
+        return int(self.network.config.get_text_config().hidden_size)
+
+    @property
+    def num_parameters(self) -> int:
+        """All weights, tied ones once."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def trained_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Names and tensors of what trains, in a stable order."""
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                yield name, parameter
+
+
+def load_tokenizer(name: str) -> tuple[Any, int]:
+    """(tokenizer, context in tokens) of a model, without its weights. Raises :class:`ModelError`."""
+    source = locate_model(name)
+    try:
+        tokenizer, config = AutoTokenizer.from_pretrained(source), AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"model {name} cannot be loaded: {_first_line(error)}", param="model") from error
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
+    return tokenizer, _context_tokens(config)
+
+
+def _context_tokens(config: Any) -> int:
+    return int(getattr(config.get_text_config(), "max_position_embeddings", 2048))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def choose_device() -> torch.device:
+    """A CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_policy(
+    name: str,
+    *,
+    weights: Literal["full", "lora", "frozen"] = "full",
+    lora_rank: int = 16,
+    seed: int = 0,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Policy:
+    """Load ``name`` (see :func:`~openrft.models.catalog.locate_model`) as a policy.
+
+    The network stays in evaluation mode for good: dropout would make the sampler and the trainer disagree about the
+    probabilities of one and the same policy. Only safetensors weights are read and no code of a repository is run.
+    ``seed`` draws a fresh adapter's weights. Raises :class:`ModelError` with what to do.
+    """
+    source = locate_model(name)
+    notes: list[str] = []
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        network: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"model {name} cannot be loaded: {_first_line(error)}", param="model") from error
+    if getattr(network.config, "is_encoder_decoder", False):
+        raise ModelError(f"model {name} is an encoder-decoder; openrft trains decoder-only models", param="model")
+    _complete_tokenizer(tokenizer, network, notes)
+    network = network.to(device or choose_device()).eval()
+    check_head(network)
+    policy = Policy(name=name, source=source, network=network, tokenizer=tokenizer, notes=notes)
+    network.requires_grad_(weights == "full")
+    if weights == "lora":
+        attach_adapter(policy, rank=lora_rank, seed=seed)
+    return policy
+
+
+def attach_adapter(policy: Policy, *, rank: int, seed: int) -> None:
+    """Put a LoRA adapter on every linear layer but the head, with scale alpha/rank = 2.
+
+    A is drawn from ``seed``, B is zero, so that the policy starts as the base model (Hu et al. 2021, arXiv:2106.09685;
+    all layers: "LoRA Without Regret", Thinking Machines 2025).
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # PEFT reads names that transformers has renamed, and warns about tied heads that it does not touch.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        torch.manual_seed(seed)
+        policy.adapter = get_peft_model(policy.network, config).eval()
+
+
+def _complete_tokenizer(tokenizer: Any, network: Any, notes: list[str]) -> None:
+    """Give a tokenizer what training needs and some lack: a chat template, an end of turn, a padding token."""
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
+        notes.append(
+            'the tokenizer has no chat template: messages are written as "role: content" lines; '
+            "an instruction-tuned model learns faster"
+        )
+    if tokenizer.eos_token_id is None:
+        raise ModelError("the tokenizer has no end-of-sequence token; set eos_token in it", param="model")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    vocabulary = network.get_input_embeddings().num_embeddings
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer)} tokens and the model only {vocabulary} embeddings; "
+            "they do not belong together",
+            param="model",
+        )

@@ -1,0 +1,111 @@
+"""Prompts → completions → grades → groups. Grading overlaps sampling: a completion is graded once it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from openrft.errors import EngineError
+from openrft.rollout.prompt import read_sample
+from openrft.types import (
+    Completion,
+    Engine,
+    Example,
+    GenerationRequest,
+    Grade,
+    Grader,
+    GradingRequest,
+    NoiseKey,
+    Rollout,
+    RolloutGroup,
+    Sample,
+    SamplingParams,
+)
+
+_GRADING_THREADS = 4
+_SMALLEST_BATCH = 8  # completions handed to the grader at once while sampling goes on
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """An example and the tokens its messages become."""
+
+    example: Example
+    token_ids: list[int]  # [P]
+
+
+def collect(
+    engine: Engine,
+    grader: Grader,
+    prompts: Sequence[Prompt],
+    *,
+    num_samples: int,
+    sampling: SamplingParams,
+    seed: int,
+    stream: int,
+    step: int,
+    model: str = "",
+    on_rollout: Callable[[], None] | None = None,
+) -> list[RolloutGroup]:
+    """One group of ``num_samples`` graded rollouts per prompt, in the order of ``prompts``.
+
+    (``seed``, ``stream``, ``step``) and each example's index name the random numbers; see
+    :class:`~openrft.types.NoiseKey`. Raises :class:`EngineError` when the engine leaves completions out or gives one
+    twice; a grade that failed is a grade with an error and does not raise.
+    """
+    requests = [
+        GenerationRequest(
+            id=number,
+            prompt_token_ids=prompt.token_ids,
+            num_samples=num_samples,
+            sampling=sampling,
+            noise=NoiseKey(seed=seed, stream=stream, step=step, example=prompt.example.index),
+        )
+        for number, prompt in enumerate(prompts)
+    ]
+    finished: dict[tuple[int, int], tuple[Completion, Sample, Future[list[Grade]], int]] = {}
+    waiting: list[tuple[Completion, Sample]] = []
+
+    def hand_over(pool: ThreadPoolExecutor) -> None:
+        batch = [
+            GradingRequest(item=prompts[completion.request_id].example.item, sample=sample)
+            for completion, sample in waiting
+        ]
+        future = pool.submit(grader.grade, batch)
+        for place, (completion, sample) in enumerate(waiting):
+            finished[completion.request_id, completion.sample_index] = (completion, sample, future, place)
+        waiting.clear()
+
+    with ThreadPoolExecutor(_GRADING_THREADS, thread_name_prefix="grading") as pool:
+        seen: set[tuple[int, int]] = set()
+        for completion in engine.generate(requests):
+            place = (completion.request_id, completion.sample_index)
+            if place in seen:
+                raise EngineError(f"the engine gave completion {place[1]} of prompt {place[0]} twice")
+            seen.add(place)
+            waiting.append((completion, read_sample(completion, model=model)))
+            if len(waiting) >= _SMALLEST_BATCH:
+                hand_over(pool)
+            if on_rollout is not None:
+                on_rollout()
+        if waiting:
+            hand_over(pool)
+        expected = len(prompts) * num_samples
+        if len(seen) != expected:
+            raise EngineError(f"the engine gave {len(seen)} completions where {expected} were asked for")
+        return [
+            RolloutGroup(
+                example=prompt.example,
+                prompt_token_ids=prompt.token_ids,
+                rollouts=[_rollout(*finished[number, sample]) for sample in range(num_samples)],
+            )
+            for number, prompt in enumerate(prompts)
+        ]
+
+
+def _rollout(completion: Completion, sample: Sample, future: Future[list[Grade]], place: int) -> Rollout:
+    grade = future.result()[place]
+    return Rollout(
+        sample_index=completion.sample_index, completion=completion, sample=sample, grade=grade, reward=grade.score
+    )

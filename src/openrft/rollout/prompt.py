@@ -1,0 +1,83 @@
+"""From messages to prompt tokens, and from a completion's text to what a grader may see."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from openrft.errors import InvalidRequest
+from openrft.types import Completion, Example, FinishReason, Sample
+
+_THINK, _END_THINK = "<think>", "</think>"
+
+
+def render_prompt(tokenizer: Any, messages: list[dict[str, Any]], *, reasoning_effort: str = "default") -> list[int]:
+    """Token ids ``[P]`` of a conversation up to where the assistant is to answer, by the model's own chat template.
+
+    ``developer`` is written as ``system``, which is the word chat templates know. Raises :class:`InvalidRequest` when
+    the template refuses the conversation.
+    """
+    spoken = [{**message, "role": "system"} if message["role"] == "developer" else message for message in messages]
+    spoken = [{**message, "content": _text(message.get("content"))} for message in spoken]
+    options = {} if reasoning_effort == "default" else {"reasoning_effort": reasoning_effort}
+    try:
+        ids = tokenizer.apply_chat_template(
+            spoken, add_generation_prompt=True, tokenize=True, return_dict=False, **options
+        )
+    except Exception as error:  # a template is the model's own Jinja code and may raise anything
+        raise InvalidRequest(f"the model's chat template refuses the messages: {error}", param="messages") from error
+    return [int(token) for token in ids]
+
+
+def render_example(tokenizer: Any, example: Example, *, reasoning_effort: str = "default") -> list[int]:
+    """:func:`render_prompt` of a dataset row, its line named when something is wrong with it."""
+    try:
+        return render_prompt(tokenizer, example.messages, reasoning_effort=reasoning_effort)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"line {example.line}: {error.message}", param=error.param) from error
+
+
+def read_sample(completion: Completion, *, model: str) -> Sample:
+    """What a grader sees of a completion; see :func:`sample_of_text`."""
+    return sample_of_text(completion.text, finish_reason=completion.finish_reason, model=model)
+
+
+def sample_of_text(text: str, *, finish_reason: FinishReason = "stop", model: str = "") -> Sample:
+    """What a grader sees of a text.
+
+    A reasoning model's thoughts are no part of its answer: everything up to ``</think>`` goes to ``reasoning_text``. A
+    completion that opened its thoughts and was cut before closing them has an empty answer.
+    """
+    reasoning, separator, answer = text.partition(_END_THINK)
+    if separator:
+        reasoning, answer = reasoning.removeprefix(_THINK).strip(), answer.lstrip("\n ")
+    elif text.lstrip().startswith(_THINK):
+        reasoning, answer = text.lstrip().removeprefix(_THINK).strip(), ""
+    else:
+        reasoning, answer = "", text
+    return Sample(
+        output_text=answer,
+        output_json=_json_or_none(answer),
+        reasoning_text=reasoning or None,
+        finish_reason=finish_reason,
+        model=model,
+    )
+
+
+def _json_or_none(text: str) -> Any:
+    stripped = text.strip()
+    if not stripped.startswith(("{", "[")):  # a bare number or string is an answer, not a JSON document
+        return None
+    try:
+        return json.loads(stripped)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(content: Any) -> str:
+    """A message's content as one string; the dataset has refused parts that are not text."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    return "".join(part if isinstance(part, str) else part["text"] for part in content)

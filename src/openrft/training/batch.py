@@ -1,0 +1,113 @@
+"""From groups of rollouts to the tensors of an update.
+
+A group stays together: its prompt is encoded once, whatever the number of its rollouts. Prompts of a microbatch are
+left-padded to one length, completions right-padded; padded positions are masked and never reach the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from openrft.types import Rollout
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupToTrain:
+    """The rollouts of one prompt that train, each with its credit and its weight in the loss."""
+
+    prompt_token_ids: list[int]  # [P]
+    rollouts: list[Rollout]
+    advantages: list[float]  # one per rollout
+    token_weights: list[float]  # one per rollout: what each of its tokens counts in the loss
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that a forward pass computes: the prompt once, then every completion."""
+        return len(self.prompt_token_ids) + sum(len(rollout.completion.token_ids) for rollout in self.rollouts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Microbatch:
+    """Whole groups as tensors: K prompts, S completions of at most T tokens, N completion tokens in all."""
+
+    prompt_ids: torch.Tensor  # [K, P] left-padded
+    prompt_mask: torch.Tensor  # [K, P] 1 on real tokens
+    completion_ids: torch.Tensor  # [S, T] right-padded
+    completion_mask: torch.Tensor  # [S, T] bool, True on real tokens
+    group_S: torch.Tensor  # [S] which prompt each completion belongs to
+    sampling_logprobs_N: torch.Tensor  # as recorded by the engine
+    advantages_N: torch.Tensor
+    token_weights_N: torch.Tensor
+    sequence_N: torch.Tensor  # which rollout each token belongs to
+
+
+def split_groups(groups: Sequence[GroupToTrain], *, most_tokens: int) -> list[list[GroupToTrain]]:
+    """Cut a batch into microbatches of at most ``most_tokens`` tokens, whole groups of similar length together.
+
+    A single group above the limit is split by rollouts (its prompt is then encoded once per part); the loss stays the
+    same, because every token carries its own weight.
+    """
+    parts: list[GroupToTrain] = []
+    for group in groups:
+        parts.extend(_split_group(group, most_tokens))
+    parts.sort(key=lambda part: max(len(rollout.completion.token_ids) for rollout in part.rollouts))
+    microbatches: list[list[GroupToTrain]] = []
+    room = 0
+    for part in parts:
+        if not microbatches or part.num_tokens > room:
+            microbatches.append([])
+            room = most_tokens
+        microbatches[-1].append(part)
+        room -= part.num_tokens
+    return microbatches
+
+
+def build_microbatch(groups: Sequence[GroupToTrain], *, pad_id: int, device: torch.device) -> Microbatch:
+    """Lay groups out as tensors on ``device``."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    completions = [rollout.completion.token_ids for rollout in rollouts]
+    lengths = torch.tensor([len(ids) for ids in completions])
+    longest_prompt = max(len(group.prompt_token_ids) for group in groups)
+    prompt_ids = torch.full((len(groups), longest_prompt), pad_id)
+    prompt_mask = torch.zeros((len(groups), longest_prompt), dtype=torch.long)
+    for row, group in enumerate(groups):
+        prompt_ids[row, longest_prompt - len(group.prompt_token_ids) :] = torch.tensor(group.prompt_token_ids)
+        prompt_mask[row, longest_prompt - len(group.prompt_token_ids) :] = 1
+    completion_ids = torch.full((len(completions), int(lengths.max())), pad_id)
+    for row, ids in enumerate(completions):
+        completion_ids[row, : len(ids)] = torch.tensor(ids)
+    completion_mask = torch.arange(completion_ids.shape[1])[None, :] < lengths[:, None]
+    group_S = torch.tensor([number for number, group in enumerate(groups) for _ in group.rollouts])
+    advantages_S = torch.tensor([value for group in groups for value in group.advantages])
+    weights_S = torch.tensor([value for group in groups for value in group.token_weights])
+    logprobs = [value for rollout in rollouts for value in rollout.completion.sampling_logprobs]
+    return Microbatch(
+        prompt_ids=prompt_ids.to(device),
+        prompt_mask=prompt_mask.to(device),
+        completion_ids=completion_ids.to(device),
+        completion_mask=completion_mask.to(device),
+        group_S=group_S.to(device),
+        sampling_logprobs_N=torch.tensor(logprobs).to(device),
+        advantages_N=advantages_S.repeat_interleave(lengths).to(device),
+        token_weights_N=weights_S.repeat_interleave(lengths).to(device),
+        sequence_N=torch.arange(len(completions)).repeat_interleave(lengths).to(device),
+    )
+
+
+def _split_group(group: GroupToTrain, most_tokens: int) -> list[GroupToTrain]:
+    if group.num_tokens <= most_tokens or len(group.rollouts) == 1:
+        return [group]
+    middle = len(group.rollouts) // 2
+    halves = []
+    for part in (slice(None, middle), slice(middle, None)):
+        half = GroupToTrain(
+            prompt_token_ids=group.prompt_token_ids,
+            rollouts=group.rollouts[part],
+            advantages=group.advantages[part],
+            token_weights=group.token_weights[part],
+        )
+        halves.extend(_split_group(half, most_tokens))
+    return halves

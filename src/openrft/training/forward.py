@@ -1,0 +1,70 @@
+"""Log-probabilities of completion tokens under the policy, each prompt encoded once for its whole group.
+
+The prompts run first and leave their keys and values in a cache; the rows of the cache are then repeated for the
+rollouts of each group, and the completions run on top of it. Gradients flow back through the repeated rows and add up
+in the one encoding of the prompt, so values and gradients equal those of encoding [prompt, completion] in full for
+every rollout (Prefix Grouper, arXiv:2506.05433), at a fraction of the tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from openrft.models.head import decoder_of, logits_of
+from openrft.training.batch import Microbatch
+
+
+def completion_logprobs(network: Any, batch: Microbatch, *, temperature: float = 1.0) -> torch.Tensor:
+    """Log-probability ``[N]`` of every completion token, rollout after rollout, with gradient.
+
+    ``temperature`` is the sampler's: log-probabilities are those of the distribution that was sampled from.
+    """
+    hidden_N = completion_hidden(network, batch)
+    logits_NV = logits_of(network, hidden_N) / temperature
+    targets_N = batch.completion_ids[batch.completion_mask]
+    chosen_N = logits_NV.gather(1, targets_N[:, None]).squeeze(1)
+    return chosen_N - torch.logsumexp(logits_NV, dim=-1)
+
+
+def completion_hidden(network: Any, batch: Microbatch) -> torch.Tensor:
+    """The hidden state ``[N, hidden]`` from which each completion token is predicted.
+
+    Token 0 of a completion is predicted from the prompt's last position, token t from completion token t - 1.
+    """
+    decoder = decoder_of(network)
+    prompt_lengths_K = batch.prompt_mask.sum(1)
+    cache = DynamicCache()
+    prompt = decoder(
+        input_ids=batch.prompt_ids,
+        attention_mask=batch.prompt_mask,
+        position_ids=(batch.prompt_mask.cumsum(1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    first_SD: torch.Tensor = prompt.last_hidden_state[:, -1][batch.group_S]
+    num_inputs = batch.completion_ids.shape[1] - 1  # nothing is predicted from the last token
+    if num_inputs == 0:
+        return first_SD
+    completion = decoder(
+        input_ids=batch.completion_ids[:, :-1],
+        attention_mask=torch.cat(
+            [batch.prompt_mask[batch.group_S], batch.completion_mask[:, :-1].to(batch.prompt_mask.dtype)], dim=1
+        ),
+        position_ids=prompt_lengths_K[batch.group_S][:, None]
+        + torch.arange(num_inputs, device=batch.completion_ids.device)[None, :],
+        past_key_values=_repeat_rows(cache, batch.group_S),
+        use_cache=True,
+    )
+    hidden_STD = torch.cat([first_SD[:, None], completion.last_hidden_state], dim=1)
+    return hidden_STD[batch.completion_mask]
+
+
+def _repeat_rows(cache: Any, rows_S: torch.Tensor) -> Any:
+    """A cache whose row s is row ``rows_S[s]`` of ``cache``, differentiable."""
+    repeated = DynamicCache()
+    for number, layer in enumerate(cache.layers):
+        repeated.update(layer.keys[rows_S], layer.values[rows_S], number)
+    return repeated

@@ -1,0 +1,256 @@
+"""Reinforcement: sample groups, grade them, and give every token the credit of its rollout."""
+
+from __future__ import annotations
+
+import copy
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from openrft.algorithms import ALGORITHMS, Algorithm, LossMetrics, PackedTokens
+from openrft.errors import InvalidRequest, UngradedError
+from openrft.models.load import Policy
+from openrft.rollout.collect import Prompt, collect
+from openrft.training.batch import GroupToTrain, Microbatch, build_microbatch, split_groups
+from openrft.training.forward import completion_logprobs
+from openrft.training.loop import Batch
+from openrft.training.resolve import Hyperparameters
+from openrft.types import Engine, Grader, Metrics, RolloutGroup, SamplingParams
+
+TRAINING_STREAM = 0  # which random numbers; evaluation has streams of its own
+
+
+class Reinforcement:
+    """RFT: rollouts, grades, advantages, policy gradient. The numbers come from ``openrft.algorithms``."""
+
+    def __init__(
+        self,
+        settings: Hyperparameters,
+        *,
+        policy: Policy,
+        engine: Engine,
+        grader: Grader,
+        prompts: Sequence[Prompt],
+        seed: int,
+        on_rollout: Callable[[], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._engine = engine
+        self._grader = grader
+        self._prompts = list(prompts)
+        self._seed = seed
+        self._on_rollout = on_rollout
+        self._algorithm = _algorithm(settings)
+        self._reference = _reference(policy) if settings.kl_beta > 0 else None
+        self._sampling = SamplingParams(
+            max_tokens=settings.max_completion_tokens, temperature=settings.temperature, stop=settings.stop
+        )
+
+    def next_batch(self, step: int) -> Batch:
+        """Sample and grade the groups of the 0-based ``step`` and give each rollout its advantage.
+
+        Which prompts a step takes is a function of (seed, step) alone, so that a resumed run trains on what the
+        interrupted one would have. Raises :class:`UngradedError` when too many rollouts have no grade.
+        """
+        started = time.perf_counter()
+        groups = collect(
+            self._engine,
+            self._grader,
+            [self._prompts[number] for number in self._order(step)],
+            num_samples=self._settings.group_size,
+            sampling=self._sampling,
+            seed=self._seed,
+            stream=TRAINING_STREAM,
+            step=step,
+            model=self._policy.name,
+            on_rollout=self._on_rollout,
+        )
+        metrics = rollout_metrics(groups, pass_threshold=self._settings.pass_threshold)
+        metrics["time/collect_seconds"] = time.perf_counter() - started
+        self._stop_if_ungraded(groups)
+        to_train = assign_credit(groups, self._algorithm, self._settings)
+        metrics["groups/trained_share"] = len(to_train) / len(groups)
+        microbatches = (
+            build_microbatch(part, pad_id=self._policy.tokenizer.pad_token_id, device=self._policy.network.device)
+            for part in split_groups(to_train, most_tokens=self._settings.microbatch_tokens)
+        )
+        return Batch(microbatches=microbatches, groups=groups, metrics=metrics)
+
+    def loss(self, policy: Policy, batch: Microbatch) -> tuple[torch.Tensor, LossMetrics]:
+        """A microbatch's share of the policy loss."""
+        tokens = PackedTokens(
+            logprobs_N=completion_logprobs(policy.network, batch, temperature=self._settings.temperature),
+            sampling_logprobs_N=batch.sampling_logprobs_N,
+            advantages_N=batch.advantages_N,
+            weights_N=batch.token_weights_N,
+            sequence_index_N=batch.sequence_N,
+            reference_logprobs_N=None
+            if self._reference is None
+            else self._reference(batch, self._settings.temperature),
+        )
+        return self._algorithm.policy_loss(tokens, kl_beta=self._settings.kl_beta)
+
+    def after_update(self, version: int) -> None:
+        """Hand the new weights to the engine."""
+        self._engine.load_weights(version)
+
+    def state(self) -> dict[str, Any]:
+        """Nothing to keep: prompts and noise are functions of the step."""
+        return {}
+
+    def _order(self, step: int) -> list[int]:
+        """Numbers of the prompts of ``step``: each epoch is a fresh permutation, read on without a gap."""
+        size, numbers = self._settings.batch_size, []
+        for position in range(step * size, (step + 1) * size):
+            epoch, place = divmod(position, len(self._prompts))
+            order = list(range(len(self._prompts)))
+            random.Random(f"order {self._seed} {epoch}").shuffle(order)
+            numbers.append(order[place])
+        return numbers
+
+    def _stop_if_ungraded(self, groups: Sequence[RolloutGroup]) -> None:
+        errors = Counter(
+            f"{rollout.grade.error.kind}: {rollout.grade.error.message}"
+            for group in groups
+            for rollout in group.rollouts
+            if rollout.grade.error is not None
+        )
+        total = sum(len(group.rollouts) for group in groups)
+        if errors.total() > self._settings.max_ungraded_share * total:
+            commonest, count = errors.most_common(1)[0]
+            raise UngradedError(
+                f"{errors.total()} of {total} rollouts of this step could not be graded "
+                f"(limit {self._settings.max_ungraded_share:.0%}); the commonest error, {count} times: {commonest}"
+            )
+
+
+def assign_credit(
+    groups: Sequence[RolloutGroup], algorithm: Algorithm, settings: Hyperparameters
+) -> list[GroupToTrain]:
+    """Write advantages (or why there is none) on the rollouts and return the groups that have a gradient.
+
+    An ungraded rollout leaves its group before anything is compared. A group whose advantages are all zero has no
+    gradient and is not computed; whether it still counts in the loss's denominators is the algorithm's rule.
+    """
+    counted = []
+    for group in groups:
+        graded = []
+        for rollout in group.rollouts:
+            if rollout.reward is None:
+                rollout.left_out = "ungraded"
+            elif not settings.train_truncated and rollout.completion.finish_reason == "length":
+                rollout.left_out = "truncated"
+            else:
+                graded.append(rollout)
+        if len(graded) > 1:
+            counted.append((group, graded))
+        elif graded:
+            graded[0].left_out = "lone"
+    if not counted:
+        return []
+    advantages = algorithm.advantages([[rollout.reward or 0.0 for rollout in graded] for _, graded in counted])
+    # A penalty on leaving the reference has a gradient even where all rewards are equal.
+    with_signal = [settings.kl_beta > 0 or any(value != 0.0 for value in values) for values in advantages]
+    weighed = [i for i, signal in enumerate(with_signal) if signal or algorithm.counts_silent_groups]
+    if not any(with_signal):
+        weighed = []
+    rollout_weights = iter(
+        algorithm.aggregation(
+            [len(rollout.completion.token_ids) for i in weighed for rollout in counted[i][1]],
+            [i for i in weighed for _ in counted[i][1]],
+            settings.max_completion_tokens,
+        )
+        if weighed
+        else ()
+    )
+    trained = []
+    for i, (group, graded) in enumerate(counted):
+        weights = [next(rollout_weights) for _ in graded] if i in weighed else []
+        for rollout, value in zip(graded, advantages[i], strict=True):
+            rollout.advantage = value
+            if not with_signal[i]:
+                rollout.left_out = "no_signal"
+        if with_signal[i]:
+            trained.append(
+                GroupToTrain(
+                    prompt_token_ids=group.prompt_token_ids,
+                    rollouts=graded,
+                    advantages=advantages[i],
+                    token_weights=weights,
+                )
+            )
+    return trained
+
+
+def rollout_metrics(groups: Sequence[RolloutGroup], *, pass_threshold: float) -> Metrics:
+    """What a step's rollouts say before anything is trained on them."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
+    graded = [group.rewards for group in groups if group.rewards]
+    lengths = [len(rollout.completion.token_ids) for rollout in rollouts]
+    logprob_sum = sum(sum(rollout.completion.sampling_logprobs) for rollout in rollouts)
+    metrics = {
+        "grade/ungraded_share": 1 - len(rewards) / len(rollouts),
+        "groups/all_pass_share": _share(graded, lambda scores: min(scores) >= pass_threshold),
+        "groups/all_fail_share": _share(graded, lambda scores: max(scores) < pass_threshold),
+        "groups/no_signal_share": _share(graded, lambda scores: min(scores) == max(scores)),
+        "rollout/completion_tokens_mean": sum(lengths) / len(lengths),
+        "rollout/completion_tokens_max": float(max(lengths)),
+        "rollout/truncated_share": _share(rollouts, lambda rollout: rollout.completion.finish_reason == "length"),
+        "rollout/count": float(len(rollouts)),
+        "policy/entropy": -logprob_sum / sum(lengths),
+    }
+    if rewards:
+        mean = sum(rewards) / len(rewards)
+        metrics["reward/mean"] = mean
+        metrics["reward/std"] = (sum((reward - mean) ** 2 for reward in rewards) / len(rewards)) ** 0.5
+        metrics["reward/pass_share"] = _share(rewards, lambda reward: reward >= pass_threshold)
+    for key in {key: None for rollout in rollouts for key in rollout.grade.sub_grades}:
+        parts = [rollout.grade.sub_grades[key].score for rollout in rollouts if key in rollout.grade.sub_grades]
+        scores = [score for score in parts if score is not None]
+        if scores:
+            metrics[f"grade/{key}/mean"] = sum(scores) / len(scores)
+        metrics[f"grade/{key}/ungraded_share"] = 1 - len(scores) / len(parts)
+    return metrics
+
+
+def _share(things: Sequence[Any], is_one: Callable[[Any], bool]) -> float:
+    return sum(map(is_one, things)) / len(things) if things else 0.0
+
+
+def _algorithm(settings: Hyperparameters) -> Algorithm:
+    """The algorithm with the clip bounds that the job overrides."""
+    bounds = {
+        name: value
+        for name, value in (("clip_low", settings.clip_low), ("clip_high", settings.clip_high))
+        if value is not None
+    }
+    try:
+        return ALGORITHMS[settings.algorithm].with_bounds(**bounds)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"algorithm {settings.algorithm}: {error}", param="method.reinforcement.hyperparameters"
+        ) from None
+
+
+def _reference(policy: Policy) -> Callable[[Microbatch, float], torch.Tensor]:
+    """Log-probabilities under the untouched base: a frozen copy, or with LoRA the same network without its adapter."""
+    if policy.adapter is not None:
+
+        def with_adapter_off(batch: Microbatch, temperature: float) -> torch.Tensor:
+            with torch.no_grad(), policy.adapter.disable_adapter():
+                return completion_logprobs(policy.network, batch, temperature=temperature)
+
+        return with_adapter_off
+    frozen = copy.deepcopy(policy.network).requires_grad_(False)
+
+    def with_copy(batch: Microbatch, temperature: float) -> torch.Tensor:
+        with torch.no_grad():
+            return completion_logprobs(frozen, batch, temperature=temperature)
+
+    return with_copy

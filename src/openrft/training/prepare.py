@@ -1,0 +1,205 @@
+"""Everything a run needs, checked before any compute is spent: data, model, "auto", grader, engine."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openrft import __version__
+from openrft.config.job import Job
+from openrft.dataset import (
+    MAX_TRAINING_ROWS,
+    MAX_VALIDATION_ROWS,
+    Dataset,
+    check_overlap,
+    check_prompt_lengths,
+    read_examples,
+)
+from openrft.errors import DatasetError, InvalidRequest, OpenRFTError, Problem
+from openrft.graders import build_grader, check_grader
+from openrft.models.load import Policy, attach_adapter, load_policy, load_tokenizer
+from openrft.rollout.collect import Prompt
+from openrft.rollout.native import NativeEngine
+from openrft.rollout.prompt import render_example
+from openrft.training.progress import Progress
+from openrft.training.resolve import Facts, Hyperparameters, resolve
+from openrft.types import Engine, Grader, SamplingParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """All that a run needs, checked."""
+
+    job: Job
+    settings: Hyperparameters
+    reasons: dict[str, str]
+    policy: Policy
+    engine: Engine
+    grader: Grader
+    train: list[Prompt]
+    valid: list[Prompt]
+    test: list[Prompt]
+    datasets: dict[str, Dataset]
+
+
+def evaluation_sampling(settings: Hyperparameters) -> SamplingParams:
+    """How held-out examples are sampled: as in training, with the job's nucleus cut."""
+    return SamplingParams(
+        max_tokens=settings.max_completion_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        stop=settings.stop,
+    )
+
+
+def prepare(job: Job, progress: Progress) -> Prepared:
+    """Check everything there is to check and load what is needed; nothing is sampled and nothing written.
+
+    Raises :class:`~openrft.errors.DatasetError`, :class:`~openrft.errors.InvalidRequest` or
+    :class:`~openrft.errors.ModelError`, each naming place, expectation and fix.
+    """
+    asked = job.method.reinforcement
+    datasets = _read_datasets(job, progress)
+    for name, data in datasets.items():
+        try:
+            check_grader(asked.grader, data.examples, where="method.reinforcement.grader")
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{name} {data.path}: {error.message}", param=error.param) from None
+    progress.phase(f"loading {job.model}")
+    policy = load_policy(job.model, weights="frozen", dtype=_dtype(job))
+    for note in policy.notes:
+        progress.note(note, "warn")
+    effort = asked.hyperparameters.reasoning_effort
+    prompts = {
+        name: [
+            Prompt(example=example, token_ids=render_example(policy.tokenizer, example, reasoning_effort=effort))
+            for example in data.examples
+        ]
+        for name, data in datasets.items()
+    }
+    _check_lengths(datasets, prompts, policy)
+    facts = Facts(
+        num_parameters=policy.num_parameters,
+        context_tokens=policy.context_tokens,
+        num_train=len(prompts["training_file"]),
+        num_valid=len(prompts["validation_file"]),
+        longest_prompt=max(len(prompt.token_ids) for part in prompts.values() for prompt in part),
+    )
+    settings, reasons = resolve(asked.hyperparameters, asked.grader, facts)
+    if settings.weights == "lora":
+        attach_adapter(policy, rank=settings.lora_rank, seed=job.seed)
+    else:
+        policy.network.requires_grad_(True)
+    return Prepared(
+        job=job,
+        settings=settings,
+        reasons=reasons,
+        policy=policy,
+        engine=NativeEngine(policy.network, policy.tokenizer),
+        grader=build_grader(asked.grader),
+        train=prompts["training_file"],
+        valid=prompts["validation_file"],
+        test=prompts.get("test_file", []),
+        datasets=datasets,
+    )
+
+
+def _read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
+    """Every file of the job, all their problems told at once."""
+    files = {"training_file": job.training_file, "validation_file": job.validation_file, "test_file": job.test_file}
+    datasets: dict[str, Dataset] = {}
+    problems = []
+    for name, file in files.items():
+        if file is None:
+            continue
+        try:
+            most = MAX_TRAINING_ROWS if name == "training_file" else MAX_VALIDATION_ROWS
+            datasets[name] = read_examples(Path(file), max_rows=most)
+        except DatasetError as error:
+            problems += error.problems
+    if problems:
+        raise DatasetError(problems, param=next(iter(files)))
+    for data in datasets.values():
+        for warning in data.warnings:
+            progress.note(str(warning), "warn")
+    for name in ("validation_file", "test_file"):
+        if name in datasets:
+            for warning in check_overlap(datasets["training_file"], datasets[name]):
+                progress.note(str(warning), "warn")
+    return datasets
+
+
+def check_lengths_against(model: str, data: Dataset) -> list[Problem]:
+    """Rows whose prompt leaves ``model`` no room for an answer. Loads the tokenizer and the config, not the weights."""
+    tokenizer, context_tokens = load_tokenizer(model)
+    return check_prompt_lengths(data, lambda example: len(render_example(tokenizer, example)), context_tokens - 1)
+
+
+def _check_lengths(datasets: dict[str, Dataset], prompts: dict[str, list[Prompt]], policy: Policy) -> None:
+    """Raise :class:`DatasetError` for prompts that leave no token of the context for an answer."""
+    lengths = {prompt.example.id: len(prompt.token_ids) for part in prompts.values() for prompt in part}
+    problems = [
+        problem
+        for data in datasets.values()
+        for problem in check_prompt_lengths(data, lambda example: lengths[example.id], policy.context_tokens - 1)
+    ]
+    if problems:
+        raise DatasetError(problems)
+
+
+def _dtype(job: Job) -> torch.dtype:
+    """fp32 on the CPU. On a GPU a frozen base below an adapter is kept in bf16; weights that train stay fp32."""
+    asked = job.method.reinforcement.hyperparameters.weights
+    return torch.bfloat16 if torch.cuda.is_available() and asked == "lora" else torch.float32
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """What ``config.json`` holds: all that the run depends on, resolved."""
+    policy = prepared.policy
+    return {
+        "openrft": __version__,
+        "seed": prepared.job.seed,
+        "hyperparameters": prepared.settings.model_dump(mode="json"),
+        "reasons": prepared.reasons,
+        "model": {
+            "name": policy.name,
+            "architecture": type(policy.network).__name__,
+            "parameters": policy.num_parameters,
+            "trained_parameters": sum(tensor.numel() for _, tensor in policy.trained_parameters()),
+            "context_tokens": policy.context_tokens,
+        },
+        "files": {
+            name: {"path": str(data.path), "rows": len(data.examples), "fingerprint": data.fingerprint}
+            for name, data in prepared.datasets.items()
+        },
+        "machine": {
+            "device": str(policy.network.device),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "transformers", "peft")},
+        },
+    }
+
+
+def check_unchanged(config: dict[str, Any], prepared: Prepared) -> None:
+    """A resumed run must see the rows and the options of the interrupted one, or its steps would not be the same."""
+    now = describe(prepared)
+    for name, facts in config["files"].items():
+        if now["files"].get(name, {}).get("fingerprint") != facts["fingerprint"]:
+            raise InvalidRequest(
+                f"{name} {facts['path']} has changed since the run began; restore it, or start a new run", param=name
+            )
+    if config["hyperparameters"] != now["hyperparameters"]:
+        different = [
+            name for name, value in config["hyperparameters"].items() if now["hyperparameters"].get(name) != value
+        ]
+        raise OpenRFTError(
+            f"this version of openrft resolves {', '.join(different)} differently than when the run began; "
+            "start it anew, or go on with the version in its config.json",
+            code="resume_mismatch",
+        )

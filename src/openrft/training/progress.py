@@ -1,0 +1,43 @@
+"""What a run tells whoever watches it, while it goes on."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from openrft.types import Metrics
+
+
+class Progress(Protocol):
+    """Receives a run's news. Called from the thread that trains; must return quickly."""
+
+    def phase(self, text: str, total: int | None = None) -> None:
+        """A new piece of work has begun; ``total`` rollouts belong to it, where that is known."""
+        ...
+
+    def rollout(self) -> None:
+        """One more completion of the present phase is finished."""
+        ...
+
+    def step(self, step: int, num_steps: int, metrics: Metrics) -> None:
+        """A step is recorded. Step 0 is the untouched base."""
+        ...
+
+    def note(self, message: str, level: str = "info") -> None:
+        """Something that people should read."""
+        ...
+
+
+class Silence:
+    """Tells nobody anything."""
+
+    def phase(self, text: str, total: int | None = None) -> None:
+        """Ignored."""
+
+    def rollout(self) -> None:
+        """Ignored."""
+
+    def step(self, step: int, num_steps: int, metrics: Metrics) -> None:
+        """Ignored."""
+
+    def note(self, message: str, level: str = "info") -> None:
+        """Ignored."""

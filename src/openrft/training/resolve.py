@@ -1,0 +1,159 @@
+"""The one place where "auto" becomes a value, each with the reason that people see in the run's config."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from openrft.config.graders import GraderSpec
+from openrft.config.job import AlgorithmName, ReinforcementHyperparameters
+from openrft.config.spec import Spec
+from openrft.errors import InvalidRequest
+
+LARGEST_FULL_MODEL = 50_000_000  # parameters; above this "auto" trains an adapter
+
+
+class Hyperparameters(Spec):
+    """What a run uses: :class:`~openrft.config.job.ReinforcementHyperparameters` without any "auto"."""
+
+    algorithm: AlgorithmName
+    num_steps: int
+    n_epochs: float
+    batch_size: int
+    group_size: int
+    learning_rate: float
+    learning_rate_schedule: Literal["linear", "constant"]
+    warmup_steps: int
+    weights: Literal["full", "lora"]
+    lora_rank: int
+    reasoning_effort: Literal["default", "low", "medium", "high"]
+    temperature: float
+    top_p: float
+    stop: tuple[str, ...]
+    max_completion_tokens: int
+    train_truncated: bool
+    kl_beta: float
+    clip_low: float | None
+    clip_high: float | None
+    weight_decay: float
+    max_grad_norm: float
+    microbatch_tokens: int
+    eval_interval: int
+    eval_samples: int
+    checkpoint_interval: int
+    max_ungraded_share: float
+    pass_threshold: float
+    ship: Literal["best", "last"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What the values depend on."""
+
+    num_parameters: int
+    context_tokens: int
+    num_train: int  # examples
+    num_valid: int
+    longest_prompt: int  # tokens, over all files of the job
+
+
+def choose_weights(asked: Literal["full", "lora", "auto"], num_parameters: int) -> tuple[Literal["full", "lora"], str]:
+    """What trains, and why."""
+    if asked != "auto":
+        return asked, "as given"
+    if num_parameters <= LARGEST_FULL_MODEL:
+        return "full", f"{num_parameters / 1e6:.1f}M parameters: small enough to train all of them"
+    return "lora", f"{num_parameters / 1e6:.0f}M parameters: an adapter learns as well and needs far less memory"
+
+
+def resolve(
+    asked: ReinforcementHyperparameters, grader: GraderSpec, facts: Facts
+) -> tuple[Hyperparameters, dict[str, str]]:
+    """Every "auto" as a value, and the reason for each.
+
+    Raises :class:`InvalidRequest` where what was asked for does not fit the data or the model.
+    """
+    reasons: dict[str, str] = {}
+    given = asked.model_dump()
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value != "auto"}
+
+    def default(name: str, value: object, reason: str) -> None:
+        if given[name] == "auto":
+            chosen[name], reasons[name] = value, reason
+
+    chosen["weights"], reasons["weights"] = choose_weights(asked.weights, facts.num_parameters)
+    default(
+        "batch_size", min(8, facts.num_train), "many small updates learn more from each completion than few large ones"
+    )
+    multiplier = chosen.pop("compute_multiplier", 1.0)
+    default(
+        "group_size",
+        min(256, max(2, round(8 * multiplier))),
+        f"8 completions per prompt x compute_multiplier {multiplier:g}",
+    )
+    _choose_length(chosen, reasons, facts)
+    _choose_rate(chosen, reasons, facts)
+    steps = chosen["num_steps"]
+    default(
+        "warmup_steps",
+        min(10, max(4, steps // 20)),
+        "5 % of the steps, 4 to 10: Adam's first steps ignore the gradient's size",
+    )
+    default("eval_interval", max(1, math.ceil(steps / 10)), "ten validations over the run")
+    samples = 4 if facts.num_valid <= 100 else 2 if facts.num_valid <= 300 else 1
+    default("eval_samples", samples, f"{facts.num_valid} validation examples: more examples need fewer samples each")
+    default("checkpoint_interval", chosen["eval_interval"], "one at every validation")
+    room = facts.context_tokens - facts.longest_prompt
+    default(
+        "max_completion_tokens", max(1, min(1024, room)), f"1024, or what the context of {facts.context_tokens} leaves"
+    )
+    if chosen["max_completion_tokens"] > room:
+        raise InvalidRequest(
+            f"max_completion_tokens is {chosen['max_completion_tokens']}, but the longest prompt has "
+            f"{facts.longest_prompt} tokens and the model's context {facts.context_tokens}; use at most {room}",
+            param="method.reinforcement.hyperparameters.max_completion_tokens",
+        )
+    default(
+        "microbatch_tokens",
+        16384,
+        "bounds the memory of one forward and backward pass; the result does not depend on it",
+    )
+    if chosen["pass_threshold"] is None:
+        threshold = getattr(grader, "pass_threshold", None)
+        chosen["pass_threshold"] = 1.0 if threshold is None else float(threshold)
+        reasons["pass_threshold"] = "a full score" if threshold is None else "the grader's own"
+    return Hyperparameters(**chosen), reasons
+
+
+def _choose_length(chosen: dict[str, Any], reasons: dict[str, str], facts: Facts) -> None:
+    """Steps from epochs, or both from the size of the data."""
+    batch = chosen["batch_size"]
+    if batch > facts.num_train:
+        raise InvalidRequest(
+            f"batch_size is {batch}, but there are only {facts.num_train} training examples; use at most that many",
+            param="method.reinforcement.hyperparameters.batch_size",
+        )
+    if "n_epochs" in chosen:
+        chosen["num_steps"] = math.ceil(chosen["n_epochs"] * facts.num_train / batch)
+        reasons["num_steps"] = "n_epochs passes over the training file"
+    elif "num_steps" not in chosen:
+        chosen["num_steps"] = min(400, max(40, math.ceil(12 * facts.num_train / batch)))
+        reasons["num_steps"] = "12 passes over the training file, between 40 and 400 steps"
+    chosen["n_epochs"] = chosen["num_steps"] * batch / facts.num_train
+
+
+def _choose_rate(chosen: dict[str, Any], reasons: dict[str, str], facts: Facts) -> None:
+    """Learning rate by model size: log-linear between rates that work at 1M and at 1B-8B parameters."""
+    multiplier = chosen.pop("learning_rate_multiplier", 1.0)
+    if "learning_rate" in chosen:
+        return
+    size = facts.num_parameters
+    if chosen["weights"] == "full":
+        rate = min(3e-4, max(1e-6, 2e-6 * (1e9 / size) ** 0.7255))
+    else:
+        rate = min(2e-3, max(2e-5, 4e-5 * (4e9 / size) ** 0.472))
+    chosen["learning_rate"] = rate * multiplier
+    reasons["learning_rate"] = (
+        f"{rate:.2g} for {chosen['weights']} training at {size / 1e6:.1f}M parameters x {multiplier:g}"
+    )

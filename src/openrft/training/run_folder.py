@@ -1,0 +1,162 @@
+"""A run's folder: the only place where a run keeps anything, readable with ``cat`` and ``jq``.
+
+    run/
+    ├── job.json                 the job as asked for, files by absolute path
+    ├── config.json              every option resolved, with the reason of each "auto", versions, fingerprints
+    ├── status.json              running | interrupted | succeeded | failed, and why
+    ├── metrics.jsonl            one line per step
+    ├── events.jsonl             sentences for people
+    ├── rollouts/                step-000001.jsonl …: everything sampled in training
+    ├── evaluations/             step-000000-sampled.json …: every pass over held-out examples
+    ├── checkpoints/             the three best, and the last
+    ├── model/                   what ships: a Hugging Face folder
+    └── report.md, report.json, curve.svg
+
+A step is recorded once: its rollouts and evaluations are files named after it, its metrics one line. After a crash
+the run goes back to its last checkpoint, forgets what came later, and records those steps again, the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from openrft.errors import CheckpointError, InvalidRequest
+from openrft.types import Metrics, Rollout, RolloutGroup
+
+
+class RunFolder:
+    """Reads and writes one run's folder; only one process can hold it open."""
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        """Open ``path`` for a new run (``fresh``) or to go on with one.
+
+        Raises :class:`InvalidRequest` when a fresh run would overwrite another, when there is nothing to go on with, or
+        when another process is at work in it.
+        """
+        self.path = path
+        holds_run = (path / "job.json").exists()
+        if fresh and holds_run:
+            raise InvalidRequest(
+                f"{path} holds a run already; go on with it by --resume, or choose another --dir", param="dir"
+            )
+        if not fresh and not holds_run:
+            raise InvalidRequest(f"{path} holds no run to resume; check the path", param="resume")
+        for part in ("", "rollouts", "evaluations", "checkpoints"):
+            (path / part).mkdir(parents=True, exist_ok=True)
+        self._lock = (path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise InvalidRequest(f"another process is running in {path}; wait for it or stop it", param="dir") from None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.path / "checkpoints"
+
+    def close(self) -> None:
+        """Let another process open the folder."""
+        self._lock.close()
+
+    def write(self, name: str, document: Any) -> None:
+        """Write a JSON document whole or not at all."""
+        self.write_text(name, json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file whole or not at all."""
+        partial = self.path / f"{name}.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path / name)
+
+    def read(self, name: str) -> Any:
+        """Read a JSON document that :meth:`write` wrote."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path / name} cannot be read: {error}") from error
+
+    def record(self, step: int, metrics: Metrics, groups: Iterable[RolloutGroup] = ()) -> None:
+        """Record a finished step: its metrics last, so that a line of metrics means that all the rest is there."""
+        rows = [_rollout_row(step, group, rollout) for group in groups for rollout in group.rollouts]
+        if rows:
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            self.write_text(f"rollouts/step-{step:06d}.jsonl", text)
+        self._append("metrics.jsonl", {"step": step, **{name: _plain(value) for name, value in metrics.items()}})
+
+    def event(self, message: str, *, level: str = "info", **data: Any) -> None:
+        """Tell people something; ``level`` is info, warn or error."""
+        self._append("events.jsonl", {"time": round(time.time(), 3), "level": level, "message": message, "data": data})
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Every recorded step, oldest first."""
+        return list(_read_lines(self.path / "metrics.jsonl"))
+
+    def forget_after(self, step: int) -> None:
+        """Remove what was recorded after ``step``, to be recorded again by a run that goes on from there."""
+        kept = [row for row in self.read_metrics() if row["step"] <= step]
+        self.write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+        for folder in ("rollouts", "evaluations"):
+            for path in (self.path / folder).iterdir():
+                number = path.name.removeprefix("step-")[:6]
+                if not number.isdigit() or int(number) > step:
+                    path.unlink()
+
+    def _append(self, name: str, row: dict[str, Any]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a JSONL file; a last line that a crash cut off is no row."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                return
+            raise CheckpointError(f"{path}, line {number} is not JSON") from None
+
+
+def _rollout_row(step: int, group: RolloutGroup, rollout: Rollout) -> dict[str, Any]:
+    grade = rollout.grade
+    return {
+        "step": step,
+        "example": group.example.id,
+        "line": group.example.line,
+        "sample": rollout.sample_index,
+        "prompt": group.example.messages,
+        "output": rollout.completion.text,
+        "answer": rollout.sample.output_text,
+        "score": grade.score,
+        "sub_scores": {key: part.score for key, part in grade.sub_grades.items()},
+        "error": None if grade.error is None else {"kind": grade.error.kind, "message": grade.error.message},
+        "explanation": grade.explanation,
+        "printed": grade.printed,
+        "grading_seconds": round(grade.seconds, 6),
+        "reward": rollout.reward,
+        "advantage": rollout.advantage,
+        "left_out": rollout.left_out,
+        "finish_reason": rollout.completion.finish_reason,
+        "policy_version": rollout.completion.policy_version,
+        "prompt_token_ids": group.prompt_token_ids,
+        "token_ids": rollout.completion.token_ids,
+        "sampling_logprobs": [round(value, 5) for value in rollout.completion.sampling_logprobs],
+    }
+
+
+def _plain(value: float) -> float | None:
+    """JSON knows no NaN; a number that could not be had is null."""
+    return None if value != value or value in (float("inf"), float("-inf")) else value

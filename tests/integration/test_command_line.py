@@ -1,0 +1,138 @@
+"""The command line as a user meets it: real processes, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from random_models import write_random_model
+from transformers import AutoModelForCausalLM
+
+GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{item.answer}}", "operation": "like"}
+
+
+def openrft(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    command = [sys.executable, "-m", "openrft", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    """A user's own folder: data, grader, job, and no model yet."""
+    for name, count in (("train", 8), ("valid", 4)):
+        rows = [{"messages": [{"role": "user", "content": f"{name} {i}"}], "answer": "e"} for i in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "grader.json").write_text(json.dumps(GRADER))
+    write_job(tmp_path, model="model")
+    return tmp_path
+
+
+def write_job(folder: Path, *, model: str, **more: object) -> None:
+    hyperparameters = {"num_steps": 2, "batch_size": 2, "group_size": 4, "max_completion_tokens": 8}
+    job = {
+        "model": model,
+        "training_file": "train.jsonl",
+        "validation_file": "valid.jsonl",
+        "method": {
+            "type": "reinforcement",
+            "reinforcement": {"grader": "grader.json", "hyperparameters": hyperparameters},
+        },
+        **more,
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_a_users_own_model_data_and_grader_run_from_start_to_export(task: Path, kind: str) -> None:
+    write_random_model(task / "model", kind, chat_template=kind == "llama")
+    done = openrft("run", task / "job.json", "--dir", task / "run", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["step"] for line in lines if line["type"] == "step"] == [0, 1, 2]
+    assert lines[-1]["type"] == "report"
+    assert lines[-1]["report"]["rows_kind"] == "validation"  # there was no test file, and the report says so
+    assert any("no chat template" in line.get("message", "") for line in lines) == (kind != "llama")
+    AutoModelForCausalLM.from_pretrained(task / "run" / "model")
+    exported = json.loads(openrft("export", task / "run", "--to", task / "out", "--step", 2, "--json").stdout)
+    assert exported["step"] == 2
+    answers = json.loads(openrft("chat", task / "out", "-p", "hello", "-n", 2, "--max-tokens", 4, "--json").stdout)
+    assert len(answers["answers"]) == 2
+    report = json.loads(
+        openrft(
+            "eval", "--model", task / "out", "--base", task / "model", "--data", task / "valid.jsonl",
+            "--grader", task / "grader.json", "--samples", 2, "--max-tokens", 8, "--json",
+        ).stdout.splitlines()[-1]
+    )["report"]  # fmt: skip
+    assert {comparison["mode"] for comparison in report["comparisons"]} == {"greedy", "sampled"}
+
+
+def test_plain_output_is_readable_lines_and_says_where_things_are(task: Path) -> None:
+    write_random_model(task / "model", "qwen3")
+    done = openrft("run", task / "job.json", "--dir", task / "run", "--set", "algorithm=grpo", "--seed", 3)
+    assert "step    2/2  reward" in done.stdout
+    assert "validation" in done.stdout
+    assert str(task / "run" / "report.md") in done.stdout.replace("\n", "")
+    config = json.loads((task / "run" / "config.json").read_text())
+    assert (config["seed"], config["hyperparameters"]["algorithm"]) == (3, "grpo")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "no-such-model"}, "unknown model 'no-such-model'; use a bundled model"),
+        ({"model": "./nowhere"}, "does not exist"),
+        ({"training_file": "nothing.jsonl"}, "nothing.jsonl"),
+        ({"trainig_file": "x"}, "trainig_file: unknown key"),
+        ({"method": {"type": "dpo", "dpo": {}}}, "not available yet"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_job_is_an_error_that_names_what_is_wrong_and_nothing_is_left_behind(
+    task: Path, change: dict[str, object], message: str
+) -> None:
+    write_job(task, **{"model": "model", **change})  # type: ignore[arg-type]
+    write_random_model(task / "model", "llama")
+    done = openrft("run", task / "job.json", "--dir", task / "run", code=1)
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (task / "run").exists()
+
+
+def test_with_json_an_error_has_the_shape_of_the_api(task: Path) -> None:
+    write_job(task, model="no-such-model")
+    done = openrft("run", task / "job.json", "--json", "--dir", task / "run", code=1)
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", "model", "model_not_found")
+
+
+def test_every_bad_row_is_listed_with_its_line(task: Path) -> None:
+    train = task / "train.jsonl"
+    rows = train.read_text().splitlines()
+    rows[2], rows[5] = '{"messages": []}', "not json"
+    train.write_text("\n".join(rows) + "\n")
+    done = openrft("data", "validate", train, code=1)
+    assert "line 3" in done.stdout
+    assert "line 6" in done.stdout
+
+
+def test_grade_explains_scores_and_exits_with_1_when_one_failed(task: Path) -> None:
+    outputs = task / "outputs.jsonl"
+    outputs.write_text('{"item": {"answer": "e"}, "output": "yes"}\n{"item": {}, "output": "x"}\n')
+    done = openrft("grade", task / "grader.json", outputs, "--json", code=1)
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["score"] == 1.0
+    assert second["score"] is None
+    assert second["error"]["kind"] == "invalid_variable_error"
+    assert openrft("grade", task / "grader.json", "--item", '{"answer": "z"}', "--output", "y").returncode == 0
+
+
+def test_models_lists_the_bundled_ones() -> None:
+    names = [model["name"] for model in json.loads(openrft("models", "--json").stdout)]
+    assert names == ["openrft-tiny", "openrft-small"]

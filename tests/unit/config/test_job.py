@@ -1,0 +1,85 @@
+"""A job document is read strictly, with the field named when it is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openrft.config.job import Job, ReinforcementHyperparameters, read_job
+from openrft.errors import InvalidRequest
+
+GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "yes", "operation": "eq"}
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    reinforcement = {"grader": GRADER, "hyperparameters": {"n_epochs": 2, "batch_size": "auto"}}
+    plain = {
+        "model": "openrft-tiny",
+        "training_file": "train.jsonl",
+        "validation_file": "valid.jsonl",
+        "method": {"type": "reinforcement", "reinforcement": reinforcement},
+    }
+    return {**plain, **changes}
+
+
+def read(tmp_path: Path, data: Any) -> Job:
+    path = tmp_path / "job.json"
+    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return read_job(path)
+
+
+def test_files_are_taken_relative_to_the_job_and_survive_being_written_and_read_again(tmp_path: Path) -> None:
+    job = read(tmp_path, document(test_file="sub/test.jsonl"))
+    assert job.training_file == str(tmp_path / "train.jsonl")
+    assert job.test_file == str(tmp_path / "sub" / "test.jsonl")
+    assert Job.model_validate(job.model_dump(mode="json")) == job
+
+
+def test_a_grader_may_be_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "grader.json").write_text(json.dumps(GRADER))
+    method = {"type": "reinforcement", "reinforcement": {"grader": "grader.json"}}
+    assert read(tmp_path, document(method=method)).method.reinforcement.grader.operation == "eq"
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "message"),
+    [
+        ({"n_epoch": 3}, "method.reinforcement.hyperparameters.n_epoch: unknown key"),
+        ({"batch_size": 0}, "method.reinforcement.hyperparameters.batch_size"),
+        ({"algorithm": "ppo"}, "method.reinforcement.hyperparameters.algorithm"),
+        ({"n_epochs": 2, "num_steps": 5}, "give one and leave the other auto"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_named_with_its_path(
+    tmp_path: Path, hyperparameters: dict[str, Any], message: str
+) -> None:
+    method = {"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": hyperparameters}}
+    with pytest.raises(InvalidRequest, match=message):
+        read(tmp_path, document(method=method))
+
+
+def test_a_wrong_grader_is_named_with_its_path(tmp_path: Path) -> None:
+    method = {"type": "reinforcement", "reinforcement": {"grader": {**GRADER, "operation": "equals"}}}
+    with pytest.raises(InvalidRequest, match=r"method\.reinforcement\.grader\.operation"):
+        read(tmp_path, document(method=method))
+
+
+@pytest.mark.parametrize("later", ["response_format", "tools", "max_episode_steps"])
+def test_what_openai_knows_and_this_release_does_not_is_refused_by_name(tmp_path: Path, later: str) -> None:
+    method = {"type": "reinforcement", "reinforcement": {"grader": GRADER, later: {"x": 1}}}
+    with pytest.raises(InvalidRequest, match=f"method.reinforcement.{later} is not available yet"):
+        read(tmp_path, document(method=method))
+
+
+def test_a_file_that_is_not_json_is_told_with_line_and_column(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"job\.json is not JSON: .* at line 2, column 1"):
+        read(tmp_path, '{"model": "x",\n}')
+
+
+def test_the_table_of_hyperparameters_in_the_docs_names_every_one(repository: Path) -> None:
+    text = (repository / "docs" / "training.md").read_text(encoding="utf-8")
+    missing = [name for name in ReinforcementHyperparameters.model_fields if f"`{name}`" not in text]
+    assert missing == []

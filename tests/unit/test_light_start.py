@@ -1,0 +1,38 @@
+"""The command answers before anything heavy is loaded."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["torch", "transformers", "peft", "numpy", "scipy", "matplotlib"]
+
+IMPORT_CLI = "import sys, openrft.cli; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+
+# The command itself, with what it loaded printed after its own output.
+RUN_HELP = """
+import atexit, runpy, sys
+atexit.register(lambda: print("\\n" + str(sorted({name.partition(".")[0] for name in sys.modules}))))
+sys.argv = ["openrft", "--help"]
+runpy.run_module("openrft", run_name="__main__", alter_sys=True)
+"""
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("program", [IMPORT_CLI, RUN_HELP], ids=["import openrft.cli", "openrft --help"])
+def test_a_fresh_interpreter_loads_nothing_heavy(program):
+    result = run("-c", program)
+    assert result.returncode == 0, result.stderr
+    loaded = ast.literal_eval(result.stdout.splitlines()[-1])
+    assert "openrft" in loaded
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_help_answers():
+    result = run("-m", "openrft", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "Usage" in result.stdout

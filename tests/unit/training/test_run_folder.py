@@ -1,0 +1,82 @@
+"""A run's folder: steps are recorded once, whatever is killed when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openrft.errors import CheckpointError, InvalidRequest
+from openrft.training.run_folder import RunFolder
+from rollouts import make_group
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[RunFolder]:
+    opened = RunFolder(tmp_path / "run", fresh=True)
+    opened.write("job.json", {})
+    yield opened
+    opened.close()
+
+
+def test_a_step_becomes_one_line_of_metrics_and_one_file_of_rollouts(folder: RunFolder) -> None:
+    folder.record(1, {"reward/mean": 0.5}, [make_group([1.0, None])])
+    rows = [json.loads(line) for line in (folder.path / "rollouts/step-000001.jsonl").read_text().splitlines()]
+    assert folder.read_metrics() == [{"step": 1, "reward/mean": 0.5}]
+    assert [(row["score"], row["error"]) for row in rows] == [
+        (1.0, None),
+        (None, {"kind": "other_error", "message": "broken"}),
+    ]
+    assert rows[0]["token_ids"] == [10, 11]
+
+
+def test_a_number_that_is_not_finite_is_written_as_null(folder: RunFolder) -> None:
+    folder.record(1, {"a": float("nan"), "b": float("inf"), "c": 1.0})
+    assert folder.read_metrics() == [{"step": 1, "a": None, "b": None, "c": 1.0}]
+
+
+def test_a_line_that_a_crash_cut_off_is_no_line(folder: RunFolder) -> None:
+    folder.record(1, {"a": 1.0})
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "a"')
+    assert [row["step"] for row in folder.read_metrics()] == [1]
+
+
+def test_a_broken_line_before_the_last_is_an_error_with_its_number(folder: RunFolder) -> None:
+    (folder.path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(CheckpointError, match="line 2 is not JSON"):
+        folder.read_metrics()
+
+
+def test_going_back_forgets_later_steps_everywhere(folder: RunFolder) -> None:
+    for step in range(4):
+        folder.record(step, {"a": float(step)}, [make_group([1.0, 0.0])])
+        folder.write(f"evaluations/step-{step:06d}-valid-sampled.json", {})
+    folder.forget_after(1)
+    assert [row["step"] for row in folder.read_metrics()] == [0, 1]
+    assert sorted(path.name for path in (folder.path / "rollouts").iterdir()) == [
+        "step-000000.jsonl",
+        "step-000001.jsonl",
+    ]
+    assert len(list((folder.path / "evaluations").iterdir())) == 2
+
+
+def test_a_fresh_run_does_not_overwrite_another(folder: RunFolder) -> None:
+    folder.close()
+    with pytest.raises(InvalidRequest, match="holds a run already"):
+        RunFolder(folder.path, fresh=True)
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="no run to resume"):
+        RunFolder(tmp_path / "nothing", fresh=False)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_two_processes_cannot_run_in_one_folder(folder: RunFolder) -> None:
+    with pytest.raises(InvalidRequest, match="another process"):
+        RunFolder(folder.path, fresh=False)
+    folder.close()
+    RunFolder(folder.path, fresh=False).close()
