@@ -9,10 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from random_models import write_random_model
 from transformers import AutoModelForCausalLM
 
-GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{item.answer}}", "operation": "like"}
+from random_models import write_random_model
+
+GRADER = {
+    "type": "string_check",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.answer}}",
+    "operation": "like",
+}
 
 
 def openrft(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -76,7 +82,7 @@ def test_plain_output_is_readable_lines_and_says_where_things_are(task: Path) ->
     write_random_model(task / "model", "qwen3")
     done = openrft("run", task / "job.json", "--dir", task / "run", "--set", "algorithm=grpo", "--seed", 3)
     assert "step    2/2  reward" in done.stdout
-    assert "validation" in done.stdout
+    assert "valid 0." in done.stdout
     assert str(task / "run" / "report.md") in done.stdout.replace("\n", "")
     config = json.loads((task / "run" / "config.json").read_text())
     assert (config["seed"], config["hyperparameters"]["algorithm"]) == (3, "grpo")

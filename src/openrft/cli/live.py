@@ -50,7 +50,7 @@ def step_line(step: int, num_steps: int, metrics: Metrics, seconds_left: float |
         parts.append(f"{metrics['time/step_seconds']:.2f} s")
     if "valid/reward_mean" in metrics:
         low, high = metrics["valid/reward_low"], metrics["valid/reward_high"]
-        parts.append(f"validation {metrics['valid/reward_mean']:.3f} [{low:.3f}, {high:.3f}]")
+        parts.append(f"valid {metrics['valid/reward_mean']:.3f} [{low:.3f}, {high:.3f}]")
     if metrics.get("grade/ungraded_share"):
         parts.append(f"ungraded {metrics['grade/ungraded_share']:.0%}")
     if seconds_left is not None and step < num_steps:
@@ -124,10 +124,10 @@ class LiveDisplay(LineDisplay):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
         self._phase, self._total, self._finished = "", 0, 0
         self._points: list[Any] = []
         self._last = ""
+        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> LiveDisplay:
         self._live.start()

@@ -110,9 +110,7 @@ class Reinforcement(Spec):
     """OpenAI's ``method.reinforcement``."""
 
     # Any: parse_grader checks it, with better messages than a union of all graders would give.
-    grader: Annotated[
-        Any, PlainValidator(_grader), PlainSerializer(_plain_grader), WithJsonSchema({"type": "object"})
-    ]
+    grader: Annotated[Any, PlainValidator(_grader), PlainSerializer(_plain_grader), WithJsonSchema({"type": "object"})]
     """What scores the answers."""
     hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
 

@@ -90,7 +90,7 @@ def expected_selection_optimism(
 
     The assumed true means are the recorded ones, drawn together by the share of their spread that noise explains
     (James-Stein, positive part): without that, the luck of the best checkpoint would be taken for merit and the
-    optimism come out too small. On a plateau after a steep rise it still does, by up to half.
+    optimism come out too small. On a plateau after a steep rise it still does, by up to a third.
 
     Assumes independent examples (or clusters) and means that are roughly normal. Examples that are ungraded at any
     checkpoint are left out. After Cawley & Talbot 2010 on selection bias.

@@ -14,7 +14,8 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _INLINE = re.compile(
     r"[\\`*<>|~&@$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:]|$)|:(?=\S)|(?<=www)\.", re.IGNORECASE
 )
-_LEADING = re.compile(r"^(\d{0,9})([+\-=#\[.)])")  # would begin a list, a heading, a task or a definition
+# Where a line would begin as a list, a task, a heading or a rule, a backslash goes after the match.
+_LEADING = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[#\[=])|(?=[+-](?:[\s-]|$)))")
 
 
 def show_controls(text: str) -> str:
@@ -40,7 +41,7 @@ def fenced(text: str) -> str:
 def markdown_text(text: str) -> str:
     """One line of Markdown that reads as the text does: no markup, HTML, link or table border in it acts."""
     line = re.sub(r"\s+", " ", show_controls(text)).strip()
-    return _LEADING.sub(r"\1\\\2", _INLINE.sub(r"\\\g<0>", line))
+    return _LEADING.sub(r"\1\\", _INLINE.sub(r"\\\g<0>", line))
 
 
 def _is_plain(character: str) -> bool:

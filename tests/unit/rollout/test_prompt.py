@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from random_models import byte_tokenizer
 
 from openrft.errors import InvalidRequest
 from openrft.rollout.prompt import render_prompt, sample_of_text
+from random_models import byte_tokenizer
 
 
 def test_a_prompt_is_rendered_by_the_models_own_template_up_to_the_assistants_turn() -> None:

@@ -1,0 +1,166 @@
+"""How often openrft's 95 % intervals hold what they promise, by simulation; the figures in docs/evaluation.md.
+
+    python benchmarks/interval_coverage.py                      # about a minute and a half of one core
+    python benchmarks/interval_coverage.py --simulations 300    # a quick look
+
+Every table is printed as Markdown. Seeds are fixed, so two runs print the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openrft.evaluation.selection import choose_checkpoint, expected_selection_optimism
+from openrft.evaluation.statistics import Interval, mean_interval, paired_difference, student_quantile
+
+Array = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, int, int], Array]  # generator, n, K → mean score of each example
+
+CEILING = 0.95 * 1.0 + 0.05 * 0.2
+
+
+def binomial(rates: Callable[[np.random.Generator, int], Array]) -> Draw:
+    """Pass/fail samples of examples with these rates."""
+    return lambda rng, n, k: rng.binomial(k, rates(rng, n)) / k
+
+
+def graded(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Graded scores: mostly near an example's own level, uniform in 0.2…0.8, give or take 0.1."""
+    level = rng.uniform(0.2, 0.8, n)
+    scores: Array = rng.uniform(level[:, None] - 0.1, level[:, None] + 0.1, (n, k)).mean(axis=1)
+    return scores
+
+
+KINDS: dict[str, tuple[Draw, float]] = {
+    "rates Beta(0.5, 0.5)": (binomial(lambda rng, n: rng.beta(0.5, 0.5, n)), 0.5),
+    "rates Beta(4, 1)": (binomial(lambda rng, n: rng.beta(4.0, 1.0, n)), 0.8),
+    "95 % always right": (binomial(lambda rng, n: np.where(rng.random(n) < 0.95, 1.0, 0.2)), CEILING),
+    "95 % always wrong": (binomial(lambda rng, n: np.where(rng.random(n) < 0.95, 0.0, 0.8)), 1.0 - CEILING),
+    "graded scores": (graded, 0.5),
+}
+
+
+def t_interval(means: Sequence[float]) -> Interval:
+    """The textbook interval over examples, for comparison."""
+    n, mean = len(means), float(np.mean(means))
+    half = student_quantile(n - 1) * float(np.std(means, ddof=1)) / math.sqrt(n)
+    return Interval(mean - half, mean + half, "t")
+
+
+def naive_interval(means: Sequence[float], num_samples: int) -> Interval:
+    """Every sample taken as an independent trial, for comparison."""
+    mean = float(np.mean(means))
+    half = 1.96 * math.sqrt(mean * (1.0 - mean) / (len(means) * num_samples))
+    return Interval(mean - half, mean + half)
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A Markdown table."""
+    print(f"\n{title}\n\n| {' | '.join(header)} |\n|{' --- |' * len(header)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def mean_table(simulations: int) -> None:
+    """Coverage and width of the interval of one model's mean."""
+    rows = []
+    for n in (12, 48, 240):
+        for k in (1, 4):
+            for kind, (draw, truth) in KINDS.items():
+                rng = np.random.default_rng(1)
+                hits, widths = np.zeros(3), np.zeros(3)
+                for _ in range(simulations):
+                    means = draw(rng, n, k).tolist()
+                    intervals = (mean_interval(means, k), t_interval(means), naive_interval(means, k))
+                    hits += [interval.low <= truth <= interval.high for interval in intervals]
+                    widths += [interval.high - interval.low for interval in intervals]
+                cells = [
+                    f"{hit:.3f} ({width:.2f})"
+                    for hit, width in zip(hits / simulations, widths / simulations, strict=True)
+                ]
+                rows.append([str(n), str(k), kind, *cells])
+    header = ("examples", "samples", "truth", "ours", "t over examples", "samples as trials")
+    print_table("Mean of one model: coverage (width)", header, rows)
+
+
+def paired_scores(rng: np.random.Generator, n: int, k: int, gain: float, spread: float) -> tuple[Array, Array]:
+    """Base and tuned means of n examples; on each example the true gain differs by ``spread``."""
+    rates = rng.beta(1.0, 1.5, n)
+    tuned = np.clip(rates + rng.normal(gain, spread, n), 0.0, 1.0)
+    return rng.binomial(k, rates) / k, rng.binomial(k, tuned) / k
+
+
+def true_gain(gain: float, spread: float) -> float:
+    """The mean true gain after clipping rates to 0…1."""
+    rng = np.random.default_rng(0)
+    rates = rng.beta(1.0, 1.5, 2_000_000)
+    return float(np.mean(np.clip(rates + rng.normal(gain, spread, rates.size), 0.0, 1.0) - rates))
+
+
+def paired_table(simulations: int) -> None:
+    """What the verdict says when nothing changed, and when there is a gain."""
+    rows = []
+    for n in (12, 48, 240):
+        for k in (1, 4):
+            for gain, spread in ((0.0, 0.0), (0.1, 0.1), (0.2, 0.2)):
+                rng = np.random.default_rng(2)
+                truth = true_gain(gain, spread) if gain else 0.0
+                counts = np.zeros(4)
+                for _ in range(simulations):
+                    base, tuned = paired_scores(rng, n, k, gain, spread)
+                    paired = paired_difference(base.tolist(), tuned.tolist(), k)
+                    low, high = paired.interval.low, paired.interval.high
+                    counts += [low <= truth <= high, low > 0.0, high < 0.0, paired.p_value <= 0.05]
+                rows.append([str(n), str(k), f"{truth:+.2f}", *(f"{count:.3f}" for count in counts / simulations)])
+    header = ("examples", "samples", "true gain", "coverage", "says better", "says worse", "p ≤ 0.05")
+    print_table("Paired difference", header, rows)
+
+
+def optimism_table(simulations: int) -> None:
+    """Real and estimated optimism of choosing among twelve checkpoints."""
+    steps = np.arange(12)
+    shapes = {
+        "flat": np.full(12, 0.5),
+        "rise, then plateau": np.minimum(0.35 + 0.05 * steps, 0.6),
+        "rise, then fall": 0.6 - (steps - 6.0) ** 2 / 150.0,
+        "rise": 0.3 + 0.03 * steps,
+    }
+    big = np.random.default_rng(0).normal(0.0, math.sqrt(0.1), 1_000_000)
+    rows = []
+    for n, k in ((48, 1), (48, 4), (240, 4)):
+        for name, level in shapes.items():
+            truth = np.array([float(np.clip(value + big, 0.0, 1.0).mean()) for value in level])
+            for window in (1, 3):
+                rng, real, estimated = np.random.default_rng(3), [], []
+                for _ in range(simulations):
+                    rates = np.clip(level + rng.normal(0, 0.3, (n, 1)) + rng.normal(0, 0.1, (n, 12)), 0.0, 1.0)
+                    scores = rng.binomial(k, rates) / k
+                    means = scores.mean(axis=0)
+                    chosen = choose_checkpoint(means.tolist(), window)
+                    real.append(float(means[chosen] - truth[chosen]))
+                    guess = expected_selection_optimism(scores.T.tolist(), window=window, num_draws=400)
+                    estimated.append(guess)
+                rule = "highest" if window == 1 else "highest of 3-point average"
+                figures = [f"{np.mean(real):+.3f}", f"{np.mean(estimated):+.3f}"]
+                rows.append([str(n), str(k), name, rule, *figures])
+    header = ("examples", "samples", "true curve", "rule", "real optimism", "our estimate, mean")
+    print_table("Optimism of the chosen of 12 checkpoints", header, rows)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--simulations", type=int, default=4_000, help="per line of the first two tables")
+    simulations = parser.parse_args().simulations
+    mean_table(simulations)
+    paired_table(simulations)
+    optimism_table(max(100, simulations // 8))
+
+
+if __name__ == "__main__":
+    main()

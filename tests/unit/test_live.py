@@ -1,0 +1,77 @@
+"""What a running job looks like, in a terminal and in a file."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from openrft.cli.live import JsonDisplay, LineDisplay, LiveDisplay, StepClock, open_display, step_line
+
+TRAINED = {
+    "reward/mean": 0.5,
+    "groups/no_signal_share": 0.25,
+    "rollout/completion_tokens_mean": 31.4,
+    "time/step_seconds": 0.52,
+}
+VALIDATED = {"valid/reward_mean": 0.6, "valid/reward_low": 0.5, "valid/reward_high": 0.7}
+
+
+def watch(console: Console) -> None:
+    with open_display(console, as_json=False) as display:
+        display.phase("loading a model [not markup]")
+        display.step(0, 2, VALIDATED)
+        display.phase("training", 4)
+        for _ in range(5):  # one more than announced: the next step's first
+            display.rollout()
+        display.step(1, 2, TRAINED)
+        display.step(2, 2, {**TRAINED, **VALIDATED})
+        display.note("the grader said [bold]", "warn")
+
+
+def test_a_terminal_gets_a_live_curve_and_the_validations_as_lines_that_stay() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
+    assert isinstance(open_display(console, as_json=False), LiveDisplay)
+    watch(console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "valid 0.600 [0.500, 0.700]" in text
+    assert "warn: the grader said [bold]" in text
+    assert "⠂" in text or "⣀" in text or any("\u2800" <= letter <= "\u28ff" for letter in text)  # a curve was drawn
+
+
+def test_a_file_gets_plain_lines() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    assert isinstance(open_display(console, as_json=False), LineDisplay)
+    watch(console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[0] == "loading a model [not markup] …"
+    assert lines[-1] == "warn: the grader said [bold]"
+    assert "\x1b" not in "".join(lines)
+
+
+def test_programs_get_one_json_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with JsonDisplay() as display:
+        display.step(1, 2, TRAINED)
+        display.note("x", "error")
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows == [
+        {"type": "step", "step": 1, "num_steps": 2, "metrics": TRAINED},
+        {"type": "note", "level": "error", "message": "x"},
+    ]
+
+
+def test_a_step_is_told_in_one_line() -> None:
+    assert step_line(1, 20, TRAINED, 100.0) == (
+        "step    1/20  reward 0.500  no signal 25%  tokens 31  0.52 s  2 min left"
+    )
+    assert step_line(20, 20, VALIDATED, 0.0) == "step   20/20  valid 0.600 [0.500, 0.700]"
+
+
+def test_the_time_left_cannot_be_said_after_one_step() -> None:
+    clock = StepClock()
+    assert clock.left(1, 10) is None
+    left = clock.left(2, 10)
+    assert left is not None
+    assert left >= 0.0
