@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openrft.evaluation.curve import CurvePoint, draw_curve
 from openrft.evaluation.evaluation import Evaluation
@@ -13,9 +13,7 @@ from openrft.evaluation.selection import SelectionFacts, select_evaluation
 from openrft.evaluation.statistics import Interval
 from openrft.models.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
 from openrft.models.export import export_policy, model_card
-
-if TYPE_CHECKING:
-    from openrft.training.run import ForegroundRun
+from openrft.training.foreground import ForegroundRun
 
 CURVE_FILE = "curve.svg"
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,171 +21,14 @@ import torch
 from openrft.config.job import Job
 from openrft.config.spec import parse_spec
 from openrft.errors import JobInterrupted, OpenRFTError
-from openrft.evaluation.evaluation import Evaluation, Mode
-from openrft.evaluation.selection import smoothed_means
-from openrft.models.checkpoint import (
-    delete_checkpoint,
-    list_checkpoints,
-    load_checkpoint,
-    save_checkpoint,
-    sweep_partials,
-)
-from openrft.rollout.collect import Prompt
-from openrft.training.evaluate import TEST_STREAM, VALIDATION_STREAM, evaluate
 from openrft.training.finish import finish
+from openrft.training.foreground import ForegroundRun
 from openrft.training.loop import train
 from openrft.training.methods.reinforcement import Reinforcement
 from openrft.training.optimizer import build_optimizer
-from openrft.training.prepare import Prepared, check_unchanged, describe, evaluation_sampling, prepare
+from openrft.training.prepare import Prepared, check_unchanged, describe, prepare
 from openrft.training.progress import Progress
 from openrft.training.run_folder import RunFolder
-from openrft.types import Metrics, RolloutGroup
-
-NUM_BEST_CHECKPOINTS = 3  # OpenAI keeps three
-TEST_SAMPLES = 4  # completions per test example in the report: more examples beat more samples from here on
-
-
-class ForegroundRun:
-    """A run in this process: what the loop calls to evaluate, record and save."""
-
-    def __init__(
-        self, prepared: Prepared, folder: RunFolder, optimizer: torch.optim.Optimizer, progress: Progress
-    ) -> None:
-        self.prepared = prepared
-        self.settings = prepared.settings
-        self.folder = folder
-        self.optimizer = optimizer
-        self.progress = progress
-        self.next_step = 0
-        self.stop_asked = False
-        self._valid_means: dict[int, float] = {}
-        self._session_started = time.perf_counter()
-        self._seconds_before = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock seconds spent on this run, earlier attempts up to their last checkpoint included."""
-        return self._seconds_before + time.perf_counter() - self._session_started
-
-    def baseline(self) -> None:
-        """Evaluate the untouched base on validation and test rows, as step 0."""
-        metrics = self.evaluate(0)
-        self.evaluate_test("base", 0)
-        self.record(0, metrics, ())
-
-    def evaluate(self, step: int) -> Metrics:
-        """Watch the policy on the validation examples; the loop's evaluation."""
-        started = time.perf_counter()
-        evaluation = self._pass(
-            "valid", step, "sampled", self.prepared.valid, self.settings.eval_samples, f"step {step}"
-        )
-        seconds = time.perf_counter() - started
-        metrics = {
-            "valid/ungraded_share": evaluation.ungraded_share,
-            "valid/truncated_share": evaluation.truncated_share,
-            "valid/completion_tokens_mean": evaluation.completion_tokens_mean,
-            "time/evaluation_seconds": seconds,
-        }
-        if evaluation.mean is not None and evaluation.interval is not None:
-            metrics["valid/reward_mean"] = evaluation.mean
-            metrics["valid/reward_low"] = evaluation.interval.low
-            metrics["valid/reward_high"] = evaluation.interval.high
-            metrics["valid/pass_share"] = evaluation.pass_rate(self.settings.pass_threshold - 1e-9) or 0.0
-            self._valid_means[step] = evaluation.mean
-        return metrics
-
-    def evaluate_test(self, name: str, step: int) -> tuple[Evaluation, Evaluation]:
-        """(sampled, greedy) evaluations on the rows that the report is about; without a test file, the validation rows.
-
-        One that was recorded before is read back.
-        """
-        rows, kind = (self.prepared.test, "test") if self.prepared.test else (self.prepared.valid, "validation")
-        sampled = self._pass(kind, step, "sampled", rows, TEST_SAMPLES, name)
-        return sampled, self._pass(kind, step, "greedy", rows, 1, name)
-
-    def record(self, step: int, metrics: Metrics, groups: Sequence[RolloutGroup]) -> None:
-        """Make a finished step last, then tell about it."""
-        self.folder.record(step, metrics, groups)
-        self.progress.step(step, self.settings.num_steps, metrics)
-
-    def save(self, step: int, method_state: dict[str, Any]) -> None:
-        """Save a checkpoint and let go of those that are neither among the best nor the last."""
-        state = {"method": method_state, "seconds": round(self.seconds, 3), "seed": self.prepared.job.seed}
-        save_checkpoint(
-            self.folder.checkpoints, step=step, policy=self.prepared.policy, optimizer=self.optimizer, state=state
-        )
-        kept = self.kept_steps(last=step)
-        for old, path in list_checkpoints(self.folder.checkpoints):
-            if old not in kept:
-                delete_checkpoint(path)
-
-    def kept_steps(self, *, last: int) -> set[int]:
-        """Steps whose checkpoints stay: the three best by validation, the best of the smoothed curve, the last."""
-        steps = sorted(step for step in self._valid_means if 0 < step <= last)
-        means = [self._valid_means[step] for step in steps]
-        best = sorted(steps, key=lambda step: (-self._valid_means[step], step))[:NUM_BEST_CHECKPOINTS]
-        smoothed = dict(zip(steps, smoothed_means(means), strict=True))
-        best_smoothed = sorted(steps, key=lambda step: (-smoothed[step], step))[:1]
-        return {*best, *best_smoothed, last}
-
-    def choose_step(self) -> int:
-        """The step whose weights ship, among the checkpoints that are there."""
-        there = [step for step, _ in list_checkpoints(self.folder.checkpoints)]
-        if self.settings.ship == "last":
-            return there[-1]
-        steps = sorted(step for step in self._valid_means if step > 0)
-        smoothed = dict(zip(steps, smoothed_means([self._valid_means[step] for step in steps]), strict=True))
-        return min((step for step in there if step in smoothed), key=lambda s: (-smoothed[s], s), default=there[-1])
-
-    def go_back_to_last_checkpoint(self) -> None:
-        """Put the last intact checkpoint in place and forget what was recorded after it."""
-        sweep_partials(self.folder.checkpoints)
-        for step, path in reversed(list_checkpoints(self.folder.checkpoints)):
-            try:
-                state = load_checkpoint(path, policy=self.prepared.policy, optimizer=self.optimizer)
-            except OpenRFTError as error:
-                self.note(f"{error.message}; going back to the checkpoint before it", level="warn")
-                delete_checkpoint(path)
-                continue
-            self.next_step = step
-            self._seconds_before = float(state["seconds"])
-            break
-        # Without a checkpoint the run starts over, step 0 included.
-        self.folder.forget_after(self.next_step if self.next_step else -1)
-        for row in self.folder.read_metrics():
-            if row.get("valid/reward_mean") is not None:
-                self._valid_means[row["step"]] = row["valid/reward_mean"]
-        self.prepared.engine.load_weights(self.next_step)
-
-    def note(self, message: str, level: str = "info") -> None:
-        """Tell people, now and in the run's events."""
-        self.folder.event(message, level=level)
-        self.progress.note(message, level)
-
-    def _pass(
-        self, rows_name: str, step: int, mode: Mode, prompts: Sequence[Prompt], num_samples: int, name: str
-    ) -> Evaluation:
-        file = f"evaluations/step-{step:06d}-{rows_name}-{mode}.json"
-        if (self.folder.path / file).exists():
-            return Evaluation.from_json(self.folder.read(file))
-        count = len(prompts) * (1 if mode == "greedy" else num_samples)
-        self.progress.phase(f"{name}: {rows_name} rows, {mode}", count)
-        evaluation = evaluate(
-            self.prepared.engine,
-            self.prepared.grader,
-            prompts,
-            name=name,
-            step=step,
-            mode=mode,
-            num_samples=num_samples,
-            sampling=evaluation_sampling(self.settings),
-            seed=self.prepared.job.seed,
-            stream=TEST_STREAM if rows_name == "test" else VALIDATION_STREAM,
-            model=self.prepared.policy.name,
-            on_rollout=self.progress.rollout,
-        )
-        self.folder.write(file, evaluation.to_json())
-        return evaluation
 
 
 def start_run(job: Job, path: Path, progress: Progress) -> dict[str, Any]:
