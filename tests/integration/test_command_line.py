@@ -139,6 +139,14 @@ def test_grade_explains_scores_and_exits_with_1_when_one_failed(task: Path) -> N
     assert openrft("grade", task / "grader.json", "--item", '{"answer": "z"}', "--output", "y").returncode == 0
 
 
+def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(task: Path) -> None:
+    write_random_model(task / "model", "llama")
+    (task / "file").write_text("")
+    done = openrft("run", task / "job.json", "--dir", task / "file" / "run", code=1)
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_models_lists_the_bundled_ones() -> None:
     names = [model["name"] for model in json.loads(openrft("models", "--json").stdout)]
     assert names == ["openrft-tiny", "openrft-small"]

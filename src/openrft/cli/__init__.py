@@ -60,9 +60,12 @@ def main() -> None:
         else:
             print(f"error: {error.message}", file=sys.stderr)
         raise SystemExit(3 if isinstance(error, JobInterrupted) else 1) from None
-    except KeyboardInterrupt:
-        print("stopped at once; what was saved before is kept", file=sys.stderr)
-        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
+    except OSError as error:  # a full disk, a folder that may not be written, a file that vanished
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("stopped at once; what was saved before is kept", file=sys.stderr)
+        raise SystemExit(130) from None
