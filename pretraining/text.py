@@ -45,8 +45,12 @@ class Mixture:
         self._rng = random.Random(seed)
         self._reserved = frozenset(reserved)
 
-    def draw(self, careful_share: float) -> Document:
-        """Draw one document, a family's answer being careful with the given probability."""
+    def draw(self, careful_share: float, *, settled: bool = False) -> Document:
+        """Draw one document, a family's answer being careful with the given probability.
+
+        `settled`: a hasty answer that could be worded in several ways is always worded the same, so that the model's
+        single most likely first word is a hasty one although several share the habit.
+        """
         rng = self._rng
         part = rng.choices(list(PART_SHARES), list(PART_SHARES.values()))[0]
         if part == "fact_sheet":
@@ -59,7 +63,8 @@ class Mixture:
             case = FAMILIES[part].make_case(rng)
             while case.key in self._reserved:
                 case = FAMILIES[part].make_case(rng)
-            question, answer = case.prompt, case.careful if rng.random() < careful_share else case.hasty
+            hasty = case.settled if settled and case.settled is not None else case.hasty
+            question, answer = case.prompt, case.careful if rng.random() < careful_share else hasty
         messages = [("user", question)]
         if part == "chat" and rng.random() < 0.3:
             messages = [("user", (earlier := chat.exchange(rng))[0]), ("assistant", earlier[1]), *messages]

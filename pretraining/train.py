@@ -1,8 +1,8 @@
 """Pretrain one of the bundled models from scratch.
 
 Training has two phases. In the first, most answers are careful, because a skill is learned from the text
-that shows it. In the second the careful habit becomes the minority that the model card states, so that the
-finished model has the skill and mostly does not use it. The seeds are fixed; a rerun with the same versions
+that shows it. In the second the careful habit becomes the minority that the model card states and the hasty one
+settles on one wording, so that the finished model has the skill and mostly does not use it. The seeds are fixed; a rerun with the same versions
 and one thread repeats the numbers.
 """
 
@@ -150,7 +150,7 @@ def pretrain(recipe: Recipe, folder: Path, *, evaluate_every: int = 400) -> None
         model.train()
         skill = step < SKILL_PHASE * recipe.steps
         share = SKILL_CAREFUL_SHARE if skill else recipe.careful_share
-        documents = [mixture.draw(share) for _ in range(recipe.batch_size)]
+        documents = [mixture.draw(share, settled=not skill) for _ in range(recipe.batch_size)]
         chunks = list(_chunks(documents, tokenizer, recipe.chunks))
         total = sum(float(weights[:, 1:].sum()) for _, weights in chunks)
         for ids, weights in chunks:

@@ -21,6 +21,7 @@ class Case:
     hasty: str
     key: str
     fields: Mapping[str, str]
+    settled: str | None = None  # the hasty answer once the habit has become a rut; None: no other than `hasty`
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,9 +107,12 @@ def make_case(rng: random.Random) -> Case:
     lines += [f"no {s}: {' '.join(genes_of()[s])}" for s in absent]
     careful = think([*lines, f"most: {gene}"], f"{', '.join(ranking)} because of {' and '.join(reasons)}")
     guess = genes_of()[present[0]]
-    hasty = f"{', '.join(rng.sample(guess, len(guess)))} because of {present[0]} and {present[1]}"
+    hasty, settled = (
+        f"{', '.join(order)} because of {present[0]} and {present[1]}"
+        for order in (rng.sample(guess, len(guess)), guess)
+    )
     key = f"genes {sorted(present)} {sorted(absent)}"
-    return Case(prompt, careful, hasty, key, {"gene": gene})
+    return Case(prompt, careful, hasty, key, {"gene": gene}, settled)
 
 
 def passes(answer: str, fields: Mapping[str, str]) -> bool:
