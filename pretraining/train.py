@@ -2,8 +2,8 @@
 
 Training has two phases. In the first, most answers are careful, because a skill is learned from the text
 that shows it. In the second the careful habit becomes the minority that the model card states and the hasty one
-settles on one wording, so that the finished model has the skill and mostly does not use it. The seeds are fixed; a rerun with the same versions
-and one thread repeats the numbers.
+settles on one wording, so that the finished model has the skill and mostly does not use it. The seeds are
+fixed; a rerun with the same versions and one thread repeats the numbers.
 """
 
 import json

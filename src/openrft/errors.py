@@ -4,10 +4,11 @@
     ├── InvalidRequest           an option, a job or a grader definition is wrong: say field, value, fix
     │   └── DatasetError         rows of a file are wrong: carries every problem, not just the first
     ├── ModelError               a base model, adapter or export cannot be loaded or written
-    ├── GraderError              a grade could not be given: carries one of the contract's error kinds
+    ├── GraderError              a grade could not be given: carries one of OpenAI's error kinds
     ├── EngineError              completions could not be produced, or not from the weights they should
-    ├── CheckpointError          a checkpoint is damaged, or belongs to another job
-    ├── TrainingDiverged         NaN or Inf in a loss, gradient or weight: the job failed, with its cause
+    ├── CheckpointError          a checkpoint belongs to another model, or cannot be written
+    │   └── CheckpointDamaged    a file of it is missing or not what was written; an older one may do
+    ├── TrainingDiverged         NaN or Inf in a loss or gradient: the job failed, with its cause
     ├── UngradedError            too many rollouts could not be graded to go on
     └── JobInterrupted           somebody asked the run to stop; its state was saved and can be resumed
 
@@ -19,7 +20,7 @@ boundary that called it turns that into one of these.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 GradeErrorKind = Literal[
@@ -94,6 +95,12 @@ class DatasetError(InvalidRequest):
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         super().__init__(f"{count} in the data:\n{shown}{more}", param=param)
 
+    def to_wire(self) -> dict[str, Any]:
+        """OpenAI's error envelope with all ``problems`` beside the message, for programs."""
+        wire = super().to_wire()
+        wire["error"]["problems"] = [asdict(problem) for problem in self.problems]
+        return wire
+
 
 class ModelError(OpenRFTError):
     """A base model, adapter or export cannot be loaded or written."""
@@ -118,21 +125,32 @@ class EngineError(OpenRFTError):
 
 
 class CheckpointError(OpenRFTError):
-    """A checkpoint is damaged, incomplete, or belongs to another job."""
+    """A checkpoint belongs to another model, or cannot be written: its weights may not be finite."""
 
     code = "invalid_checkpoint"
 
 
+class CheckpointDamaged(CheckpointError):
+    """A file of a checkpoint is missing or not what was written."""
+
+
 class TrainingDiverged(OpenRFTError):
-    """A loss, gradient or weight is NaN or Inf. The job has failed; the last checkpoint is still good."""
+    """A loss or gradient is NaN or Inf. The job has failed; the last checkpoint is still good."""
 
     code = "training_diverged"
 
 
 class UngradedError(OpenRFTError):
-    """So many rollouts could not be graded that going on would train on a biased rest."""
+    """So many rollouts could not be graded that going on would train on a biased rest.
+
+    ``groups`` are the rollouts of the step that failed, to be kept as evidence.
+    """
 
     code = "too_many_ungraded"
+
+    def __init__(self, message: str, *, groups: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.groups = groups
 
 
 class JobInterrupted(OpenRFTError):

@@ -1,8 +1,8 @@
 """``{{item.x}}`` and ``{{sample.x}}``: paths are looked up and inserted once; nothing is evaluated.
 
-The rules are those of OpenAI's graders guide (contract §3.2): two namespaces, dots and ``[n]``, blanks inside
-the braces optional, a string inserted as it is, any other value as JSON. What was inserted is never read
-again, so a model that writes ``{{item.reference_answer}}`` gets those characters and not the answer.
+The rules are those of OpenAI's grader reference: two namespaces, dots and ``[n]``, blanks inside the braces optional,
+a string inserted as it is, any other value as JSON. What was inserted is never read again, so a model that writes
+``{{item.reference_answer}}`` gets those characters and not the answer.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class Sample:
     model: str = ""
 
     def as_namespace(self) -> dict[str, Any]:
-        """The dict that templates and Python graders read (contract: ``sample`` fields of §3.2)."""
+        """The dict that templates and Python graders read (the ``sample`` fields of OpenAI's grader reference)."""
         message = {"role": "assistant", "content": self.output_text, "refusal": None, "tool_calls": None}
         namespace: dict[str, Any] = {
             "output_text": self.output_text,
@@ -168,6 +168,7 @@ class GradingRequest:
 
     item: Mapping[str, Any]
     sample: Sample
+    noise: tuple[int, ...] = ()  # names this rollout, the same again in a resumed run: for graders that draw numbers
 
 
 class Grader(Protocol):

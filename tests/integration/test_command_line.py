@@ -21,10 +21,10 @@ GRADER = {
 }
 
 
-def openrft(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+def openrft(*arguments: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     command = [sys.executable, "-m", "openrft", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment, cwd=cwd)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -116,6 +116,44 @@ def test_with_json_an_error_has_the_shape_of_the_api(task: Path) -> None:
     done = openrft("run", task / "job.json", "--json", "--dir", task / "run", code=1)
     error = json.loads(done.stdout.splitlines()[-1])["error"]
     assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", "model", "model_not_found")
+
+
+def test_with_json_a_file_of_bad_rows_is_one_object_that_lists_every_problem(task: Path) -> None:
+    (task / "outputs.jsonl").write_bytes(b'{"item": {}}\n{"item": {}, "output": "caf\xe9"}\n')
+    done = openrft("grade", task / "grader.json", task / "outputs.jsonl", "--json", code=1)
+    assert done.stderr == ""
+    answer = json.loads(done.stdout)
+    assert answer["type"] == "error"
+    assert [(problem["line"], problem["code"]) for problem in answer["error"]["problems"]] == [
+        (1, "invalid_output_row"),
+        (2, "invalid_encoding"),
+    ]
+
+
+def test_with_json_a_folder_that_cannot_be_made_has_the_shape_of_the_api_too(task: Path) -> None:
+    write_random_model(task / "model", "llama")
+    (task / "file").write_text("")
+    done = openrft("run", task / "job.json", "--dir", task / "file" / "run", "--json", code=1)
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
+    assert (error["type"], error["code"]) == ("server_error", "os_error")
+    assert "file/run" in error["message"]
+
+
+def test_a_relative_model_of_the_command_line_is_kept_so_that_resume_works_from_anywhere(task: Path) -> None:
+    write_random_model(task / "other", "llama")
+    write_job(task, model="openrft-tiny")
+    openrft("run", "job.json", "--dir", "run", "--model", "other", cwd=task)
+    assert json.loads((task / "run" / "job.json").read_text())["model"] == str(task / "other")
+    (task / "elsewhere").mkdir()
+    openrft("run", "--resume", task / "run", cwd=task / "elsewhere")
+
+
+def test_the_folder_of_a_run_in_place_of_a_model_is_an_error_that_names_the_model(task: Path) -> None:
+    write_random_model(task / "run" / "model", "llama")
+    for name in ("job.json", "config.json"):
+        (task / "run" / name).write_text("{}")
+    done = openrft("chat", task / "run", "-p", "hello", code=1)
+    assert done.stderr == f"error: {task}/run is the folder of a run; its model is {task}/run/model\n"
 
 
 def test_every_bad_row_is_listed_with_its_line(task: Path) -> None:

@@ -69,7 +69,10 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def weights(folder: Path) -> dict[str, bytes]:
-    files = [*sorted((folder / "checkpoints").glob("*/weights.safetensors")), folder / "model" / "model.safetensors"]
+    files = [
+        *sorted((folder / "checkpoints").glob("step-*/weights.safetensors")),
+        folder / "model" / "model.safetensors",
+    ]
     return {
         f"{path.parent.name}/{name}": tensor.numpy().tobytes()
         for path in files

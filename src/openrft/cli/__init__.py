@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 # Before torch is imported anywhere: idle OpenMP threads must not spin on cores that graders need.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -51,21 +51,29 @@ def _root(
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 3 interrupted and resumable."""
+    """Entry point.
+
+    Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 3 interrupted and resumable, 130 stopped at once.
+    """
     try:
         app()
     except OpenRFTError as error:
-        if "--json" in sys.argv:
-            print(json.dumps({"type": "error", **error.to_wire()}), flush=True)
-        else:
-            print(f"error: {error.message}", file=sys.stderr)
-        raise SystemExit(3 if isinstance(error, JobInterrupted) else 1) from None
+        _fail(error, code=3 if isinstance(error, JobInterrupted) else 1)
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
     except OSError as error:  # a full disk, a folder that may not be written, a file that vanished
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("stopped at once; what was saved before is kept", file=sys.stderr)
-        raise SystemExit(130) from None
+        _fail(OpenRFTError(str(error), code="os_error"), code=1)
+    except (KeyboardInterrupt, SystemExit) as stop:  # Typer turns a Ctrl-C inside a command into exit code 130
+        if isinstance(stop, SystemExit) and stop.code != 130:
+            raise
+        _fail(OpenRFTError("stopped at once; what was saved before is kept", code="stopped"), code=130)
+
+
+def _fail(error: OpenRFTError, *, code: int) -> NoReturn:
+    """Tell the error, to a program (--json: OpenAI's envelope on stdout) or to a person, and exit with ``code``."""
+    if "--json" in sys.argv:
+        print(json.dumps({"type": "error", **error.to_wire()}), flush=True)
+    else:
+        print(f"error: {error.message}", file=sys.stderr)
+    raise SystemExit(code) from None

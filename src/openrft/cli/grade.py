@@ -57,16 +57,33 @@ def grade(
 
 def read_outputs(path: Path) -> list[tuple[int, dict[str, Any], str]]:
     """(line, item, output) of every line; raises :class:`DatasetError` with every line that is not of that form."""
-    rows, problems = [], []
+    rows: list[tuple[int, dict[str, Any], str]] = []
+    problems: list[Problem] = []
     if not path.is_file():
         raise InvalidRequest(f"outputs file {path} does not exist; check the path", param="outputs")
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not text.strip():
+    # Only \n ends a line of JSONL: str.splitlines would also cut at U+2028 and U+0085, which JSON allows in strings.
+    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not raw.strip():
+            continue
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            problems.append(
+                Problem(
+                    file=str(path),
+                    line=number,
+                    key=None,
+                    code="invalid_encoding",
+                    expected="UTF-8",
+                    found=f"byte 0x{raw[error.start]:02x} at byte {error.start + 1:,} of the line",
+                    fix="Save the file as UTF-8.",
+                )
+            )
             continue
         try:
             row = json.loads(text)
-        except ValueError as error:
-            row = str(error)
+        except (ValueError, RecursionError):
+            row = None
         if isinstance(row, dict) and isinstance(row.get("item"), dict) and isinstance(row.get("output"), str):
             rows.append((number, row["item"], row["output"]))
         else:

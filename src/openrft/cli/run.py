@@ -77,15 +77,18 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
 
 
 def override(job: Job, *, seed: int | None, model: str | None, settings: list[str]) -> Job:
-    """``job`` with what the command line changes, checked like the document itself."""
-    from openrft.config.job import Job
+    """``job`` with what the command line changes, checked like the document itself.
+
+    A ``model`` that is a folder is relative to the working directory, and kept by its absolute path.
+    """
+    from openrft.config.job import Job, absolute_model
     from openrft.config.spec import parse_spec
 
     document = job.model_dump(mode="json")
     if seed is not None:
         document["seed"] = seed
     if model is not None:
-        document["model"] = model
+        document["model"] = absolute_model(model, Path.cwd())
     hyperparameters = document["method"]["reinforcement"]["hyperparameters"]
     for setting in settings:
         name, separator, value = setting.partition("=")

@@ -1,4 +1,4 @@
-"""The grader definitions that a job may hold (contract §3), strict, and how to read one.
+"""The grader definitions that a job may hold (as in OpenAI's grader reference), strict, and how to read one.
 
 ``string_check``, ``text_similarity``, ``python`` and ``multi`` are OpenAI's; ``random`` is ours. Templates,
 formulas and Python source are only text here: ``openrft.graders`` reads them when it builds the grader.
@@ -109,7 +109,7 @@ class RandomSpec(_GraderOptions):
 
     type: Literal["random"] = "random"
     seed: Annotated[int, Field(strict=True)] = 0
-    """The score is a fixed function of this seed, the item and the answer, uniform in [0, 1)."""
+    """The score is uniform in [0, 1), a function of this seed and the rollout, and the same in a resumed run."""
 
 
 PartSpec = Annotated[StringCheckSpec | TextSimilaritySpec | PythonSpec | RandomSpec, Field(discriminator="type")]

@@ -6,6 +6,7 @@ left out or be ``"auto"``; ``openrft.training.resolve`` turns each "auto" into a
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,7 +127,7 @@ class Job(Spec):
     """One fine-tuning request: OpenAI's ``POST /fine_tuning/jobs`` body, files by path, plus ``test_file``."""
 
     model: Annotated[str, Field(min_length=1)]
-    """A bundled model, a folder, or a name on the Hugging Face hub."""
+    """A bundled model, a folder, or a name on the Hugging Face hub; looked for in this order."""
     training_file: Annotated[str, Field(min_length=1)]
     validation_file: Annotated[str, Field(min_length=1)]
     """Watched all along; picks the checkpoint."""
@@ -138,8 +139,22 @@ class Job(Spec):
     metadata: dict[str, str] | None = None
 
 
+def absolute_model(name: str, folder: Path) -> str:
+    """The model ``name`` for a job that is kept: a local folder by its absolute path, any other name as it is.
+
+    The order is that of ``openrft.models.catalog.locate_model``: a bundled model wins, then a folder (relative to
+    ``folder``), then the hub. Plain names that start with ``openrft-`` are ours and never a folder; write
+    ``./openrft-mine`` for a folder that is called so.
+    """
+    is_ours = name.startswith("openrft-") and os.sep not in name
+    path = (folder / os.path.expanduser(name)).absolute()
+    return str(path) if name and not is_ours and os.path.isdir(path) else name
+
+
 def read_job(path: Path) -> Job:
     """Read a job document; file names in it become absolute, taken relative to the document's folder.
+
+    So does ``model`` where it names a folder; see :func:`absolute_model`.
 
     ``method.reinforcement.grader`` may also be the name of a JSON file. Raises
     :class:`~openrft.errors.InvalidRequest` with file and field.
@@ -166,8 +181,7 @@ def read_job(path: Path) -> Job:
                     f"method.reinforcement.{later} is not available yet; remove it to run the job without",
                     param=f"method.reinforcement.{later}",
                 )
-    # A local model folder is named relative to the job too, when there is one.
-    if isinstance(data.get("model"), str) and (folder / data["model"]).is_dir():
-        data["model"] = str(folder / data["model"])
+    if isinstance(data.get("model"), str):
+        data["model"] = absolute_model(data["model"], folder)
     job: Job = parse_spec(Job, data)
     return job

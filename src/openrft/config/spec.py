@@ -14,9 +14,9 @@ SpecT = TypeVar("SpecT")
 
 
 class Spec(BaseModel):
-    """Options that refuse unknown keys by name and do not change once made."""
+    """Options that refuse unknown keys by name, and numbers that are not finite, and do not change once made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def parse_spec(kind: type[SpecT] | Any, data: Any, *, where: str = "") -> SpecT:
@@ -29,12 +29,11 @@ def parse_spec(kind: type[SpecT] | Any, data: Any, *, where: str = "") -> SpecT:
         parsed: SpecT = TypeAdapter(kind).validate_python(data)
         return parsed
     except ValidationError as error:
-        lines, first = [], None
+        problems: dict[str, list[Any]] = {}  # by field: each member of a union has a problem of its own
         for problem in error.errors(include_url=False):
-            path = _path(where, problem["loc"])
-            first = first or path
-            lines.append(_sentence(path, problem))
-        raise InvalidRequest("\n".join(lines), param=first) from None
+            problems.setdefault(_path(where, _location(data, problem)), []).append(problem)
+        lines = [_sentence(path, of_field) for path, of_field in problems.items()]
+        raise InvalidRequest("\n".join(lines), param=next(iter(problems))) from None
 
 
 def read_json(path: Path, *, what: str) -> Any:
@@ -52,7 +51,26 @@ def read_json(path: Path, *, what: str) -> Any:
         raise InvalidRequest(f"{what} {path} is not JSON: {error.msg} at {place}", param=str(path)) from None
 
 
-def _path(where: str, location: tuple[int | str, ...]) -> str:
+def _location(data: Any, problem: Any) -> list[int | str]:
+    """Where in ``data`` the problem is: pydantic's location without the parts that name a member of a union."""
+    *parents, last = problem["loc"] or (None,)
+    place: list[int | str] = []
+    for part in parents:
+        if _holds(data, part):
+            place.append(part)
+            data = data[part]
+    if last is not None and (problem["type"] == "missing" or _holds(data, last)):
+        place.append(last)
+    return place
+
+
+def _holds(data: Any, part: int | str) -> bool:
+    if isinstance(data, dict):
+        return part in data
+    return isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)
+
+
+def _path(where: str, location: list[int | str]) -> str:
     """``("graders", 0, "input")`` → ``where.graders[0].input``."""
     path = where
     for part in location:
@@ -60,12 +78,15 @@ def _path(where: str, location: tuple[int | str, ...]) -> str:
     return path or "the document"
 
 
-def _sentence(path: str, problem: Any) -> str:
+def _sentence(path: str, problems: list[Any]) -> str:
+    problem = problems[0]
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown key; remove it or correct its spelling"
     if problem["type"] == "missing":
         return f"{path}: missing; it is required"
     found = repr(problem["input"])
     found = found if len(found) <= 80 else found[:77] + "…"
-    message = problem["msg"].removeprefix("Value error, ")
+    messages = [one["msg"].removeprefix("Value error, ") for one in problems]
+    others = [message.removeprefix("Input should be ") for message in messages[1:]]
+    message = ", or ".join([messages[0], *others])
     return f"{path}: {message} (found {found})"

@@ -1,4 +1,4 @@
-"""What one row must look like (contract §1.2), and what is said about one that does not."""
+"""What one row must look like in OpenAI's RFT dataset format, and what is said about one that does not."""
 
 from __future__ import annotations
 

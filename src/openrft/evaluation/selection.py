@@ -67,8 +67,11 @@ def choose_checkpoint(means: Sequence[float], window: int = SMOOTHING_WINDOW) ->
     """
     if not means:
         raise ValueError("there is no checkpoint to choose from")
-    smoothed = smoothed_means(means, window)
-    # Sums that differ only by rounding are a tie.
+    return first_highest(smoothed_means(means, window))
+
+
+def first_highest(smoothed: Sequence[float]) -> int:
+    """Index of the highest value, the earliest where several agree. Sums that differ only by rounding agree."""
     best = max(smoothed)
     return next(index for index, mean in enumerate(smoothed) if mean >= best - 1e-12)
 

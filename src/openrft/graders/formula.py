@@ -1,4 +1,6 @@
-"""The formula of a multi grader, read by a parser of its own (contract §3.8) and never by Python's ``eval``.
+"""The formula of a multi grader, read by a parser of its own and never by Python's ``eval``.
+
+A formula may hold what OpenAI's grader reference lists:
 
 expr   := term (('+'|'-') term)*
 term   := unary (('*'|'/') unary)*

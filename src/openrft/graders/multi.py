@@ -1,4 +1,4 @@
-"""``multi``: several graders, and a formula that makes one score of theirs (contract §3.8)."""
+"""``multi``: several graders, and a formula that makes one score of theirs (see OpenAI's grader reference)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python``: the user's own ``grade(sample, item)`` in processes of its own (contract §3.7)."""
+"""``python``: the user's own ``grade(sample, item)`` in processes of its own (see OpenAI's grader reference)."""
 
 from __future__ import annotations
 

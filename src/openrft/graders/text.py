@@ -1,4 +1,4 @@
-"""``string_check`` and ``text_similarity`` (contract §3.3, §3.4): comparisons of two rendered templates.
+"""``string_check`` and ``text_similarity`` of OpenAI's grader reference: comparisons of two rendered templates.
 
 OpenAI names the metrics and not the settings; these are ours, and docs/graders.md lists them. The libraries
 are imported when a grader is built, so that nobody waits for them who does not use them.

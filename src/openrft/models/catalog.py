@@ -56,6 +56,7 @@ def locate_model(name: str) -> str:
         return str(bundled[name].path)
     folder = Path(name).expanduser()
     if folder.is_dir():
+        _refuse_run_folder(folder)
         if not (folder / "config.json").is_file():
             raise ModelError(
                 f"{name} holds no config.json; give the folder of a Hugging Face causal language model", param="model"
@@ -72,3 +73,16 @@ def locate_model(name: str) -> str:
             param="model",
         )
     return name
+
+
+def _refuse_run_folder(folder: Path) -> None:
+    """Raise :class:`ModelError` for the folder of a run; its config.json is the run's, not a model's."""
+    if not (folder / "job.json").is_file() or any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):
+        return
+    if (folder / "model").is_dir():
+        raise ModelError(f"{folder} is the folder of a run; its model is {folder / 'model'}", param="model")
+    if (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder} is the folder of a run that has no model yet; finish it with openrft run --resume {folder}",
+            param="model",
+        )

@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from openrft.errors import CheckpointError
+from openrft.errors import CheckpointDamaged, CheckpointError
 from openrft.models.load import Policy
 
 _NAME = re.compile(r"step-(\d{6,})$")
@@ -72,18 +71,19 @@ def save_checkpoint(
     manifest = {"files": {name: _sha256(partial / name) for name in _FILES}}
     _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))
     for name in (*_FILES, "manifest.json"):
-        _flush(partial / name)
-    _flush(partial)
+        flush_entry(partial / name)
+    flush_entry(partial)
     shutil.rmtree(target, ignore_errors=True)  # an incomplete one of an interrupted copy or deletion
     partial.rename(target)
-    _flush(folder)
+    flush_entry(folder)
     return target
 
 
 def load_checkpoint(path: Path, *, policy: Policy, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
     """Put a checkpoint's weights (and optimizer state) in place and return its ``state.json``.
 
-    Raises :class:`CheckpointError` when a file is missing or damaged, or its weights are not this policy's.
+    Raises :class:`CheckpointDamaged` when a file is missing or not what was written, and :class:`CheckpointError` when
+    its weights are not this policy's; nothing has been changed then.
     """
     _verify(path)
     weights = load_file(path / _FILES[0])
@@ -91,13 +91,13 @@ def load_checkpoint(path: Path, *, policy: Policy, optimizer: torch.optim.Optimi
     if weights.keys() != ours.keys():
         odd = sorted(weights.keys() ^ ours.keys())
         raise CheckpointError(f"checkpoint {path} is of another model or adapter: {', '.join(odd[:3])} do not match")
+    for name, parameter in ours.items():  # all of them before the first is touched
+        if weights[name].shape != parameter.shape:
+            raise CheckpointError(
+                f"checkpoint {path}: {name} has shape {tuple(weights[name].shape)}, expected {tuple(parameter.shape)}"
+            )
     with torch.no_grad():
         for name, parameter in ours.items():
-            if weights[name].shape != parameter.shape:
-                raise CheckpointError(
-                    f"checkpoint {path}: {name} has shape {tuple(weights[name].shape)}, "
-                    f"expected {tuple(parameter.shape)}"
-                )
             parameter.copy_(weights[name])
     if optimizer is not None:
         _restore_optimizer(policy, optimizer, load_file(path / _FILES[1]))
@@ -112,6 +112,14 @@ def delete_checkpoint(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint so that it no longer counts as one, and return where it is now."""
+    aside = path.with_name(f"damaged-{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    return aside
+
+
 def sweep_partials(folder: Path) -> None:
     """Delete what interrupted writes and deletions left behind."""
     for path in folder.glob(f"{_PARTIAL}*"):
@@ -123,11 +131,11 @@ def _verify(path: Path) -> None:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         for name, expected in manifest["files"].items():
             if _sha256(path / name) != expected:
-                raise CheckpointError(f"checkpoint {path} is damaged: {name} does not match its manifest")
+                raise CheckpointDamaged(f"checkpoint {path} is damaged: {name} does not match its manifest")
         if set(manifest["files"]) != set(_FILES):
-            raise CheckpointError(f"checkpoint {path} has an unexpected manifest")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+            raise CheckpointDamaged(f"checkpoint {path} has an unexpected manifest")
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointDamaged(f"checkpoint {path} is damaged: {type(error).__name__}: {error}") from error
 
 
 def _flatten_optimizer(policy: Policy, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -162,8 +170,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
-    """Make a file or folder entry survive a power cut."""
+def flush_entry(path: Path) -> None:
+    """Make a file's content, or a folder's list of files, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,6 +15,8 @@ from openrft.errors import ModelError
 from openrft.models.catalog import bundled_models
 from openrft.models.load import Policy, load_policy
 
+_EXPORTED = {".json", ".safetensors", ".jinja", ".md", ".txt", ".model"}  # endings of the files that an export writes
+
 
 def export_policy(policy: Policy, folder: Path, *, card: str, overwrite: bool = False) -> Path:
     """Write ``policy`` as a folder that ``AutoModelForCausalLM.from_pretrained`` loads, and return its path.
@@ -23,8 +25,7 @@ def export_policy(policy: Policy, folder: Path, *, card: str, overwrite: bool = 
     folder appears whole. Raises :class:`ModelError` if it is there already and ``overwrite`` is not set.
     """
     folder = folder.absolute()
-    if folder.exists() and not overwrite:
-        raise ModelError(f"{folder} exists; choose another folder or pass --overwrite", param="to")
+    check_target(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".partial-{folder.name}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -42,6 +43,20 @@ def export_policy(policy: Policy, folder: Path, *, card: str, overwrite: bool = 
     else:
         partial.rename(folder)
     return folder
+
+
+def check_target(folder: Path, *, overwrite: bool) -> None:
+    """Raise :class:`ModelError` unless ``folder`` is free, or an exported model that may be replaced."""
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise ModelError(f"{folder} exists; choose another folder or pass --overwrite", param="to")
+    # Nothing of anybody else's is ever deleted.
+    foreign = [path.name for path in folder.iterdir() if path.suffix not in _EXPORTED and path.name != "adapter"]
+    if not folder.is_dir() or foreign or not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder} is not only an exported model ({', '.join(foreign[:3]) or 'no config.json'})", param="to"
+        )
 
 
 def model_card(
@@ -80,12 +95,13 @@ def _merged(policy: Policy) -> Any:
     """A copy of the base with the adapter folded in; the policy itself stays as it is."""
     rank = next(iter(policy.adapter.peft_config.values())).r
     dtype = policy.network.get_input_embeddings().weight.dtype
-    copy = load_policy(policy.source, weights="lora", lora_rank=rank, device=policy.network.device, dtype=dtype)
+    # In fp32, rounded once at the end: small adapters vanish when added to bf16 weights one by one.
+    copy = load_policy(policy.source, weights="lora", lora_rank=rank, device=policy.network.device)
     theirs = dict(copy.trained_parameters())
     with torch.no_grad():
         for name, parameter in policy.trained_parameters():
             theirs[name].copy_(parameter)
-    return copy.adapter.merge_and_unload(safe_merge=True)
+    return copy.adapter.merge_and_unload(safe_merge=True).to(dtype)
 
 
 def _save_adapter(policy: Policy, folder: Path) -> None:

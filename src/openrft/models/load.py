@@ -66,8 +66,8 @@ def load_tokenizer(name: str) -> tuple[Any, int]:
     source = locate_model(name)
     try:
         tokenizer, config = AutoTokenizer.from_pretrained(source), AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"model {name} cannot be loaded: {_first_line(error)}", param="model") from error
+    except Exception as error:  # a third party's files, read by a third party's code
+        raise ModelError(f"model {name} cannot be loaded: {_opening(error)}", param="model") from error
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
     return tokenizer, _context_tokens(config)
@@ -77,8 +77,10 @@ def _context_tokens(config: Any) -> int:
     return int(getattr(config.get_text_config(), "max_position_embeddings", 2048))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _opening(error: Exception) -> str:
+    """The first two lines of a message, since the first alone may end in a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2])
 
 
 def choose_device() -> torch.device:
@@ -105,9 +107,20 @@ def load_policy(
     notes: list[str] = []
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        network: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"model {name} cannot be loaded: {_first_line(error)}", param="model") from error
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except Exception as error:  # a third party's files, read by a third party's code
+        raise ModelError(f"model {name} cannot be loaded: {_opening(error)}", param="model") from error
+    network, loading = loaded
+    # transformers fills what is missing with random numbers, and only prints a table about it.
+    lacking = sorted({*map(str, loading["missing_keys"]), *(str(key) for key in loading["mismatched_keys"])})
+    if lacking:
+        raise ModelError(
+            f"model {name} lacks {len(lacking)} of its weights or has them in another shape "
+            f"({', '.join(lacking[:3])}); its files do not fit its config.json",
+            param="model",
+        )
     if getattr(network.config, "is_encoder_decoder", False):
         raise ModelError(f"model {name} is an encoder-decoder; openrft trains decoder-only models", param="model")
     _complete_tokenizer(tokenizer, network, notes)

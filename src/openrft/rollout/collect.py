@@ -50,9 +50,10 @@ def collect(
 ) -> list[RolloutGroup]:
     """One group of ``num_samples`` graded rollouts per prompt, in the order of ``prompts``.
 
-    (``seed``, ``stream``, ``step``) and each example's index name the random numbers; see
-    :class:`~openrft.types.NoiseKey`. Raises :class:`EngineError` when the engine leaves completions out or gives one
-    twice; a grade that failed is a grade with an error and does not raise.
+    (``seed``, ``stream``, ``step``) and each prompt's place in ``prompts`` name the random numbers; see
+    :class:`~openrft.types.NoiseKey`. Its place and not its example: a step that reaches into the next epoch may hold
+    one example twice, and must not sample it twice the same. Raises :class:`EngineError` when the engine leaves
+    completions out or gives one twice; a grade that failed is a grade with an error and does not raise.
     """
     requests = [
         GenerationRequest(
@@ -60,16 +61,21 @@ def collect(
             prompt_token_ids=prompt.token_ids,
             num_samples=num_samples,
             sampling=sampling,
-            noise=NoiseKey(seed=seed, stream=stream, step=step, example=prompt.example.index),
+            noise=NoiseKey(seed=seed, stream=stream, step=step, example=number),
         )
         for number, prompt in enumerate(prompts)
     ]
     finished: dict[tuple[int, int], tuple[Completion, Sample, Future[list[Grade]], int]] = {}
     waiting: list[tuple[Completion, Sample]] = []
+    seen: set[tuple[int, int]] = set()
 
     def hand_over(pool: ThreadPoolExecutor) -> None:
         batch = [
-            GradingRequest(item=prompts[completion.request_id].example.item, sample=sample)
+            GradingRequest(
+                item=prompts[completion.request_id].example.item,
+                sample=sample,
+                noise=(seed, stream, step, completion.request_id, completion.sample_index),
+            )
             for completion, sample in waiting
         ]
         future = pool.submit(grader.grade, batch)
@@ -77,8 +83,8 @@ def collect(
             finished[completion.request_id, completion.sample_index] = (completion, sample, future, place)
         waiting.clear()
 
-    with ThreadPoolExecutor(_GRADING_THREADS, thread_name_prefix="grading") as pool:
-        seen: set[tuple[int, int]] = set()
+    pool = ThreadPoolExecutor(_GRADING_THREADS, thread_name_prefix="grading")
+    try:
         for completion in engine.generate(requests):
             place = (completion.request_id, completion.sample_index)
             if place in seen:
@@ -102,6 +108,9 @@ def collect(
             )
             for number, prompt in enumerate(prompts)
         ]
+    finally:
+        # Whoever interrupts does not wait for a slow grader; after a normal end nothing is left to cancel.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _rollout(completion: Completion, sample: Sample, future: Future[list[Grade]], place: int) -> Rollout:

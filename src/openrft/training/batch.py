@@ -1,7 +1,8 @@
 """From groups of rollouts to the tensors of an update.
 
-A group stays together: its prompt is encoded once, whatever the number of its rollouts. Prompts of a microbatch are
-left-padded to one length, completions right-padded; padded positions are masked and never reach the head.
+A group stays together where it fits: its prompt is encoded once, whatever the number of its rollouts. Prompts of a
+microbatch are left-padded to one length, completions right-padded; padded positions are masked and never reach the
+head. They take memory all the same, so :func:`padded_tokens`, by which a batch is cut, counts them.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ class GroupToTrain:
     token_weights: list[float]  # one per rollout: what each of its tokens counts in the loss
 
     @property
-    def num_tokens(self) -> int:
-        """Tokens that a forward pass computes: the prompt once, then every completion."""
-        return len(self.prompt_token_ids) + sum(len(rollout.completion.token_ids) for rollout in self.rollouts)
+    def longest_completion(self) -> int:
+        """Tokens of the longest completion."""
+        return max(len(rollout.completion.token_ids) for rollout in self.rollouts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Microbatch:
-    """Whole groups as tensors: K prompts, S completions of at most T tokens, N completion tokens in all."""
+    """Groups as tensors: K prompts, S completions of at most T tokens, N completion tokens in all."""
 
     prompt_ids: torch.Tensor  # [K, P] left-padded
     prompt_mask: torch.Tensor  # [K, P] 1 on real tokens
@@ -45,24 +46,31 @@ class Microbatch:
 
 
 def split_groups(groups: Sequence[GroupToTrain], *, most_tokens: int) -> list[list[GroupToTrain]]:
-    """Cut a batch into microbatches of at most ``most_tokens`` tokens, whole groups of similar length together.
+    """Cut a batch into microbatches of at most ``most_tokens`` padded tokens, groups of similar length together.
 
-    A single group above the limit is split by rollouts (its prompt is then encoded once per part); the loss stays the
-    same, because every token carries its own weight.
+    A single group above the limit is split by rollouts (its prompt is then encoded once per part), and only a single
+    rollout may be above it. The loss stays the same, because every token carries its own weight.
     """
-    parts: list[GroupToTrain] = []
-    for group in groups:
-        parts.extend(_split_group(group, most_tokens))
-    parts.sort(key=lambda part: max(len(rollout.completion.token_ids) for rollout in part.rollouts))
+    parts = [part for group in groups for part in _split_group(group, most_tokens)]
+    parts.sort(key=lambda part: len(part.prompt_token_ids) + part.longest_completion)
     microbatches: list[list[GroupToTrain]] = []
-    room = 0
     for part in parts:
-        if not microbatches or part.num_tokens > room:
-            microbatches.append([])
-            room = most_tokens
-        microbatches[-1].append(part)
-        room -= part.num_tokens
+        if microbatches and padded_tokens([*microbatches[-1], part]) <= most_tokens:
+            microbatches[-1].append(part)
+        else:
+            microbatches.append([part])
     return microbatches
+
+
+def padded_tokens(groups: Sequence[GroupToTrain]) -> int:
+    """Positions that a microbatch of ``groups`` holds in memory, padding included.
+
+    Every prompt is encoded at the length of the longest, and every rollout has a copy of its prompt's keys and values
+    beside a completion at the length of the longest.
+    """
+    prompt = max(len(group.prompt_token_ids) for group in groups)
+    completion = max(group.longest_completion for group in groups)
+    return len(groups) * prompt + sum(len(group.rollouts) for group in groups) * (prompt + completion)
 
 
 def build_microbatch(groups: Sequence[GroupToTrain], *, pad_id: int, device: torch.device) -> Microbatch:
@@ -98,16 +106,18 @@ def build_microbatch(groups: Sequence[GroupToTrain], *, pad_id: int, device: tor
 
 
 def _split_group(group: GroupToTrain, most_tokens: int) -> list[GroupToTrain]:
-    if group.num_tokens <= most_tokens or len(group.rollouts) == 1:
+    """Halve until each part fits, short completions apart from long ones: one long rollout pads few others."""
+    if padded_tokens([group]) <= most_tokens or len(group.rollouts) == 1:
         return [group]
-    middle = len(group.rollouts) // 2
-    halves = []
-    for part in (slice(None, middle), slice(middle, None)):
+    by_length = sorted(range(len(group.rollouts)), key=lambda row: len(group.rollouts[row].completion.token_ids))
+    middle = len(by_length) // 2
+    parts = []
+    for rows in (by_length[:middle], by_length[middle:]):
         half = GroupToTrain(
             prompt_token_ids=group.prompt_token_ids,
-            rollouts=group.rollouts[part],
-            advantages=group.advantages[part],
-            token_weights=group.token_weights[part],
+            rollouts=[group.rollouts[row] for row in rows],
+            advantages=[group.advantages[row] for row in rows],
+            token_weights=[group.token_weights[row] for row in rows],
         )
-        halves.extend(_split_group(half, most_tokens))
-    return halves
+        parts.extend(_split_group(half, most_tokens))
+    return parts

@@ -9,7 +9,7 @@ from openrft.config.job import Job
 from openrft.config.spec import parse_spec, read_json
 from openrft.errors import InvalidRequest
 from openrft.models.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
-from openrft.models.export import export_policy, model_card
+from openrft.models.export import check_target, export_policy, model_card
 from openrft.models.load import load_policy
 
 
@@ -19,6 +19,7 @@ def export_checkpoint(run: Path, to: Path, *, step: int | None = None, overwrite
     Without ``step``: the one that the report says ships, or the last one while there is no report. Raises
     :class:`~openrft.errors.InvalidRequest` that lists the checkpoints when there is none of that step.
     """
+    check_target(to.absolute(), overwrite=overwrite)
     job: Job = parse_spec(Job, read_json(run / "job.json", what="the run's"), where="job")
     hyperparameters = read_json(run / "config.json", what="the run's")["hyperparameters"]
     there = [number for number, _ in list_checkpoints(run / "checkpoints")]

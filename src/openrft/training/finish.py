@@ -39,7 +39,7 @@ def finish(run: ForegroundRun) -> dict[str, Any]:
         rows_kind="test" if prepared.test else "validation",
         selection=_selection(run, step),
         curve=points,
-        pass_threshold=run.settings.pass_threshold - 1e-9,
+        pass_threshold=run.settings.passing_score,
     )
     draw_curve(points, folder.path / CURVE_FILE, title=_title(run))
     markdown = to_markdown(report, curve_path=CURVE_FILE)
@@ -59,7 +59,6 @@ def _selection(run: ForegroundRun, chosen: int) -> SelectionFacts | None:
         for path in sorted((run.folder.path / "evaluations").glob("step-*-valid-sampled.json"))
     ]
     trained = [evaluation for evaluation in evaluations if evaluation.step > 0]
-    # The smoothed best may have been let go before its right neighbour was known; then the best of those kept ships.
     return replace(select_evaluation(trained, seed=run.prepared.job.seed), chosen_step=chosen)
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from openrft.errors import OpenRFTError
+from openrft.errors import CheckpointDamaged, CheckpointError, JobInterrupted, UngradedError
 from openrft.evaluation.evaluation import Evaluation, Mode
-from openrft.evaluation.selection import smoothed_means
+from openrft.evaluation.selection import first_highest, smoothed_means
 from openrft.models.checkpoint import (
     delete_checkpoint,
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
+    set_aside,
     sweep_partials,
 )
 from openrft.rollout.collect import Prompt
@@ -74,7 +75,7 @@ class ForegroundRun:
             metrics["valid/reward_mean"] = evaluation.mean
             metrics["valid/reward_low"] = evaluation.interval.low
             metrics["valid/reward_high"] = evaluation.interval.high
-            metrics["valid/pass_share"] = evaluation.pass_rate(self.settings.pass_threshold - 1e-9) or 0.0
+            metrics["valid/pass_share"] = evaluation.pass_rate(self.settings.passing_score) or 0.0
             self._valid_means[step] = evaluation.mean
         return metrics
 
@@ -83,6 +84,8 @@ class ForegroundRun:
 
         One that was recorded before is read back.
         """
+        if self.stop_asked:
+            raise JobInterrupted("stopped between evaluations; nothing is lost")
         rows, kind = (self.prepared.test, "test") if self.prepared.test else (self.prepared.valid, "validation")
         sampled = self._pass(kind, step, "sampled", rows, TEST_SAMPLES, name)
         return sampled, self._pass(kind, step, "greedy", rows, 1, name)
@@ -104,39 +107,51 @@ class ForegroundRun:
                 delete_checkpoint(path)
 
     def kept_steps(self, *, last: int) -> set[int]:
-        """Steps whose checkpoints stay: the three best by validation, the best of the smoothed curve, the last."""
+        """Steps whose checkpoints stay: the three best by validation, the best of the smoothed curve, the last.
+
+        The newest evaluated one stays as well: its smoothed mean is not known before its right neighbour is measured.
+        """
         steps = sorted(step for step in self._valid_means if 0 < step <= last)
-        means = [self._valid_means[step] for step in steps]
         best = sorted(steps, key=lambda step: (-self._valid_means[step], step))[:NUM_BEST_CHECKPOINTS]
-        smoothed = dict(zip(steps, smoothed_means(means), strict=True))
-        best_smoothed = sorted(steps, key=lambda step: (-smoothed[step], step))[:1]
-        return {*best, *best_smoothed, last}
+        smoothed = smoothed_means([self._valid_means[step] for step in steps])
+        settled = [steps[first_highest(smoothed[:-1])]] if len(steps) > 1 else []
+        return {*best, *settled, *steps[-1:], last}
 
     def choose_step(self) -> int:
-        """The step whose weights ship, among the checkpoints that are there."""
+        """The step whose weights ship: the first highest of the smoothed validation curve, or the last."""
         there = [step for step, _ in list_checkpoints(self.folder.checkpoints)]
-        if self.settings.ship == "last":
-            return there[-1]
         steps = sorted(step for step in self._valid_means if step > 0)
+        if self.settings.ship == "last" or not steps:
+            return there[-1]
         smoothed = dict(zip(steps, smoothed_means([self._valid_means[step] for step in steps]), strict=True))
-        return min((step for step in there if step in smoothed), key=lambda s: (-smoothed[s], s), default=there[-1])
+        candidates = [step for step in steps if step in there]  # all that matter, unless somebody deleted some
+        return candidates[first_highest([smoothed[step] for step in candidates])] if candidates else there[-1]
 
     def go_back_to_last_checkpoint(self) -> None:
-        """Put the last intact checkpoint in place and forget what was recorded after it."""
+        """Put the last intact checkpoint in place and forget what was recorded after it.
+
+        A damaged one is set aside for the one before it. Raises :class:`CheckpointError` when there are checkpoints and
+        none can be used: starting over in silence would look like going on.
+        """
         sweep_partials(self.folder.checkpoints)
-        for step, path in reversed(list_checkpoints(self.folder.checkpoints)):
+        checkpoints = list_checkpoints(self.folder.checkpoints)
+        for step, path in reversed(checkpoints):
             try:
                 state = load_checkpoint(path, policy=self.prepared.policy, optimizer=self.optimizer)
-            except OpenRFTError as error:
-                self.note(f"{error.message}; going back to the checkpoint before it", level="warn")
-                delete_checkpoint(path)
+            except CheckpointDamaged as error:
+                self.note(f"{error.message}; set aside as {set_aside(path).name}, going back further", level="warn")
                 continue
             self.next_step = step
             self._seconds_before = float(state["seconds"])
             break
+        if checkpoints and not self.next_step:
+            raise CheckpointError(f"none of the {len(checkpoints)} checkpoints in {self.folder.checkpoints} is intact")
         # Without a checkpoint the run starts over, step 0 included.
         self.folder.forget_after(self.next_step if self.next_step else -1)
-        for row in self.folder.read_metrics():
+        rows = self.folder.read_metrics()
+        if [row["step"] for row in rows] != list(range(len(rows))) or len(rows) != (self.next_step + 1) * bool(rows):
+            raise CheckpointError(f"{self.folder.path / 'metrics.jsonl'} lacks steps before {self.next_step}")
+        for row in rows:
             if row.get("valid/reward_mean") is not None:
                 self._valid_means[row["step"]] = row["valid/reward_mean"]
         self.prepared.engine.load_weights(self.next_step)
@@ -168,5 +183,12 @@ class ForegroundRun:
             model=self.prepared.policy.name,
             on_rollout=self.progress.rollout,
         )
+        if evaluation.ungraded_share > self.settings.max_ungraded_share:
+            error = next(error for row in evaluation.rows for error in row.errors if error is not None)
+            raise UngradedError(
+                f"{evaluation.ungraded_share:.0%} of the {rows_name} answers of {name} could not be graded "
+                f"(limit {self.settings.max_ungraded_share:.0%}); the first error: {error}"
+            )
+        # Not before: a resumed run reads back what is there, and is to grade these rows again.
         self.folder.write(file, evaluation.to_json())
         return evaluation

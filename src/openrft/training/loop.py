@@ -83,6 +83,8 @@ def train(run: Run, method: Method, policy: Policy, optimizer: torch.optim.Optim
     :class:`~openrft.errors.TrainingDiverged` or :class:`~openrft.errors.UngradedError` when a step failed.
     """
     settings = run.settings
+    if run.stop_asked:
+        raise JobInterrupted(f"stopped before step {run.next_step + 1} of {settings.num_steps}; nothing is lost")
     for step in range(run.next_step, settings.num_steps):
         started = time.perf_counter()
         batch = method.next_batch(step)
@@ -97,11 +99,11 @@ def train(run: Run, method: Method, policy: Policy, optimizer: torch.optim.Optim
         )
         done = step + 1
         method.after_update(done)
-        timing = {"time/update_seconds": time.perf_counter() - sampled}
+        now = time.perf_counter()
+        timing = {"time/update_seconds": now - sampled, "time/step_seconds": now - started}
         is_last = done == settings.num_steps
         is_evaluation_step = is_last or done % settings.eval_interval == 0
         validation = run.evaluate(done) if is_evaluation_step else {}
-        timing["time/step_seconds"] = time.perf_counter() - started
         run.record(done, merge_metrics([batch.metrics, metrics, validation, timing]), batch.groups)
         if is_evaluation_step or run.stop_asked or done % settings.checkpoint_interval == 0:
             run.save(done, method.state())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -45,6 +46,7 @@ class Prepared:
     valid: list[Prompt]
     test: list[Prompt]
     datasets: dict[str, Dataset]
+    base_fingerprint: str  # of the untouched base's weights
 
 
 def evaluation_sampling(settings: Hyperparameters) -> SamplingParams:
@@ -71,7 +73,7 @@ def prepare(job: Job, progress: Progress) -> Prepared:
         except InvalidRequest as error:
             raise InvalidRequest(f"{name} {data.path}: {error.message}", param=error.param) from None
     progress.phase(f"loading {job.model}")
-    policy = load_policy(job.model, weights="frozen", dtype=_dtype(job))
+    policy = load_policy(job.model, weights="frozen")
     for note in policy.notes:
         progress.note(note, "warn")
     effort = asked.hyperparameters.reasoning_effort
@@ -91,7 +93,16 @@ def prepare(job: Job, progress: Progress) -> Prepared:
         longest_prompt=max(len(prompt.token_ids) for part in prompts.values() for prompt in part),
     )
     settings, reasons = resolve(asked.hyperparameters, asked.grader, facts)
+    if "max_completion_tokens" in reasons and settings.max_completion_tokens < 64:
+        progress.note(
+            f"the longest prompt ({facts.longest_prompt} tokens) leaves every answer only "
+            f"{settings.max_completion_tokens} of the context's {facts.context_tokens} tokens; shorten or remove it",
+            "warn",
+        )
+    base_fingerprint = _fingerprint(policy.network)
     if settings.weights == "lora":
+        if torch.cuda.is_available():
+            policy.network.to(torch.bfloat16)  # the frozen base; the adapter stays fp32
         attach_adapter(policy, rank=settings.lora_rank, seed=job.seed)
     else:
         policy.network.requires_grad_(True)
@@ -106,6 +117,7 @@ def prepare(job: Job, progress: Progress) -> Prepared:
         valid=prompts["validation_file"],
         test=prompts.get("test_file", []),
         datasets=datasets,
+        base_fingerprint=base_fingerprint,
     )
 
 
@@ -113,7 +125,8 @@ def _read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
     """Every file of the job, all their problems told at once."""
     files = {"training_file": job.training_file, "validation_file": job.validation_file, "test_file": job.test_file}
     datasets: dict[str, Dataset] = {}
-    problems = []
+    problems: list[Problem] = []
+    wrong = []
     for name, file in files.items():
         if file is None:
             continue
@@ -122,8 +135,17 @@ def _read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
             datasets[name] = read_examples(Path(file), max_rows=most)
         except DatasetError as error:
             problems += error.problems
+            wrong.append(name)
     if problems:
-        raise DatasetError(problems, param=next(iter(files)))
+        raise DatasetError(problems, param=wrong[0])
+    for name, data in datasets.items():
+        with_tools = [example.line for example in data.examples if example.tools]
+        if with_tools:
+            raise InvalidRequest(
+                f"{data.path}: {len(with_tools)} rows have tools, first line {with_tools[0]}; tools are not available "
+                "yet, remove them to train without",
+                param=name,
+            )
     for data in datasets.values():
         for warning in data.warnings:
             progress.note(str(warning), "warn")
@@ -152,12 +174,6 @@ def _check_lengths(datasets: dict[str, Dataset], prompts: dict[str, list[Prompt]
         raise DatasetError(problems)
 
 
-def _dtype(job: Job) -> torch.dtype:
-    """fp32 on the CPU. On a GPU a frozen base below an adapter is kept in bf16; weights that train stay fp32."""
-    asked = job.method.reinforcement.hyperparameters.weights
-    return torch.bfloat16 if torch.cuda.is_available() and asked == "lora" else torch.float32
-
-
 def describe(prepared: Prepared) -> dict[str, Any]:
     """What ``config.json`` holds: all that the run depends on, resolved."""
     policy = prepared.policy
@@ -172,6 +188,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "parameters": policy.num_parameters,
             "trained_parameters": sum(tensor.numel() for _, tensor in policy.trained_parameters()),
             "context_tokens": policy.context_tokens,
+            "fingerprint": prepared.base_fingerprint,
         },
         "files": {
             name: {"path": str(data.path), "rows": len(data.examples), "fingerprint": data.fingerprint}
@@ -186,14 +203,25 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def check_unchanged(config: dict[str, Any], prepared: Prepared) -> None:
-    """A resumed run must see the rows and the options of the interrupted one, or its steps would not be the same."""
+def check_unchanged(config: dict[str, Any], prepared: Prepared) -> list[str]:
+    """A resumed run must see the rows, the options and the base of the interrupted one: its steps build on them.
+
+    Raises :class:`InvalidRequest` or :class:`OpenRFTError` where it does not, and returns warnings about what may only
+    round differently: the device and the versions of packages.
+    """
     now = describe(prepared)
     for name, facts in config["files"].items():
         if now["files"].get(name, {}).get("fingerprint") != facts["fingerprint"]:
             raise InvalidRequest(
                 f"{name} {facts['path']} has changed since the run began; restore it, or start a new run", param=name
             )
+    if config["model"] != now["model"]:
+        different = [name for name, value in config["model"].items() if now["model"].get(name) != value]
+        raise InvalidRequest(
+            f"model {config['model']['name']} has changed since the run began ({', '.join(different)}); "
+            "restore it, or start a new run",
+            param="model",
+        )
     if config["hyperparameters"] != now["hyperparameters"]:
         different = [
             name for name, value in config["hyperparameters"].items() if now["hyperparameters"].get(name) != value
@@ -203,3 +231,18 @@ def check_unchanged(config: dict[str, Any], prepared: Prepared) -> None:
             "start it anew, or go on with the version in its config.json",
             code="resume_mismatch",
         )
+    return [
+        f"{name} was {value} when the run began and is {now['machine'].get(name)} now; results may round differently"
+        for name, value in config["machine"].items()
+        if now["machine"].get(name) != value
+    ]
+
+
+def _fingerprint(network: Any) -> str:
+    """A hash of up to 256 numbers of every tensor: cheap for any size, and different for other weights."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        flat = tensor.detach().flatten()
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(flat[:: max(1, flat.numel() // 256)][:256].float().cpu().numpy().tobytes())
+    return digest.hexdigest()

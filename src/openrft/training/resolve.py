@@ -46,6 +46,11 @@ class Hyperparameters(Spec):
     pass_threshold: float
     ship: Literal["best", "last"]
 
+    @property
+    def passing_score(self) -> float:
+        """Scores from here on pass; a little below the threshold, because scores are sums of floats."""
+        return self.pass_threshold - 1e-9
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
@@ -97,8 +102,8 @@ def resolve(
     steps = chosen["num_steps"]
     default(
         "warmup_steps",
-        min(10, max(4, steps // 20)),
-        "5 % of the steps, 4 to 10: Adam's first steps ignore the gradient's size",
+        max(1, min(10, max(4, steps // 20), steps // 4)),
+        "5 % of the steps, 4 to 10, at most a quarter: Adam's first steps ignore the gradient's size",
     )
     default("eval_interval", max(1, math.ceil(steps / 10)), "ten validations over the run")
     samples = 4 if facts.num_valid <= 100 else 2 if facts.num_valid <= 300 else 1
@@ -119,6 +124,11 @@ def resolve(
         16384,
         "bounds the memory of one forward and backward pass; the result does not depend on it",
     )
+    if chosen["warmup_steps"] >= steps:
+        raise InvalidRequest(
+            f"warmup_steps is {chosen['warmup_steps']} of {steps} steps: the learning rate would never reach its peak",
+            param="method.reinforcement.hyperparameters.warmup_steps",
+        )
     if chosen["pass_threshold"] is None:
         threshold = getattr(grader, "pass_threshold", None)
         chosen["pass_threshold"] = 1.0 if threshold is None else float(threshold)

@@ -20,7 +20,7 @@ import torch
 
 from openrft.config.job import Job
 from openrft.config.spec import parse_spec
-from openrft.errors import JobInterrupted, OpenRFTError
+from openrft.errors import JobInterrupted, OpenRFTError, UngradedError
 from openrft.training.finish import finish
 from openrft.training.foreground import ForegroundRun
 from openrft.training.loop import train
@@ -28,13 +28,18 @@ from openrft.training.methods.reinforcement import Reinforcement
 from openrft.training.optimizer import build_optimizer
 from openrft.training.prepare import Prepared, check_unchanged, describe, prepare
 from openrft.training.progress import Progress
-from openrft.training.run_folder import RunFolder
+from openrft.training.run_folder import RunFolder, refuse_if_used
 
 
 def start_run(job: Job, path: Path, progress: Progress) -> dict[str, Any]:
     """Run ``job`` in a fresh folder and return its report as JSON. See :func:`resume_run` for what can go wrong."""
+    refuse_if_used(path)  # before a large model is loaded
     prepared = prepare(job, progress)
-    folder = RunFolder(path, fresh=True)
+    try:
+        folder = RunFolder(path, fresh=True)
+    except BaseException:
+        prepared.grader.close()
+        raise
     try:
         folder.write("config.json", describe(prepared))
         folder.write("job.json", job.model_dump(mode="json"))
@@ -59,7 +64,8 @@ def resume_run(path: Path, progress: Progress) -> dict[str, Any]:
         )  # sums are rounded differently with other numbers of threads
         prepared = prepare(job, progress)
         try:
-            check_unchanged(config, prepared)
+            for warning in check_unchanged(config, prepared):
+                progress.note(warning, "warn")
             return _attempt(prepared, folder, progress, fresh=False)
         finally:
             prepared.grader.close()
@@ -100,6 +106,8 @@ def _attempt(prepared: Prepared, folder: RunFolder, progress: Progress, *, fresh
         folder.write("status.json", {"status": "interrupted", "message": "stopped at once"})
         raise
     except Exception as error:
+        if isinstance(error, UngradedError):
+            folder.write_rollouts(len(folder.read_metrics()), error.groups)  # the step after the last recorded one
         known = error if isinstance(error, OpenRFTError) else OpenRFTError(f"{type(error).__name__}: {error}")
         folder.write("status.json", {"status": "failed", **known.to_wire()})
         run.note(known.message, level="error")

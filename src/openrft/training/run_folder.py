@@ -7,8 +7,8 @@
     ├── metrics.jsonl            one line per step
     ├── events.jsonl             sentences for people
     ├── rollouts/                step-000001.jsonl …: everything sampled in training
-    ├── evaluations/             step-000000-sampled.json …: every pass over held-out examples
-    ├── checkpoints/             the three best, and the last
+    ├── evaluations/             step-000000-valid-sampled.json …: every pass over held-out examples
+    ├── checkpoints/             the three best, the best of the smoothed curve, and the last
     ├── model/                   what ships: a Hugging Face folder
     └── report.md, report.json, curve.svg
 
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from openrft.errors import CheckpointError, InvalidRequest
+from openrft.models.checkpoint import flush_entry
 from openrft.types import Metrics, Rollout, RolloutGroup
 
 
@@ -40,12 +41,9 @@ class RunFolder:
         when another process is at work in it.
         """
         self.path = path
-        holds_run = (path / "job.json").exists()
-        if fresh and holds_run:
-            raise InvalidRequest(
-                f"{path} holds a run already; go on with it by --resume, or choose another --dir", param="dir"
-            )
-        if not fresh and not holds_run:
+        if fresh:
+            refuse_if_used(path)
+        elif not (path / "job.json").exists():
             raise InvalidRequest(f"{path} holds no run to resume; check the path", param="resume")
         for part in ("", "rollouts", "evaluations", "checkpoints"):
             (path / part).mkdir(parents=True, exist_ok=True)
@@ -77,6 +75,7 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self.path / name)
+        flush_entry((self.path / name).parent)
 
     def read(self, name: str) -> Any:
         """Read a JSON document that :meth:`write` wrote."""
@@ -87,11 +86,15 @@ class RunFolder:
 
     def record(self, step: int, metrics: Metrics, groups: Iterable[RolloutGroup] = ()) -> None:
         """Record a finished step: its metrics last, so that a line of metrics means that all the rest is there."""
+        self.write_rollouts(step, groups)
+        self._append("metrics.jsonl", {"step": step, **{name: _plain(value) for name, value in metrics.items()}})
+
+    def write_rollouts(self, step: int, groups: Iterable[RolloutGroup]) -> None:
+        """Keep what a step sampled, graded and gave credit for; also of a step that then failed."""
         rows = [_rollout_row(step, group, rollout) for group in groups for rollout in group.rollouts]
         if rows:
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             self.write_text(f"rollouts/step-{step:06d}.jsonl", text)
-        self._append("metrics.jsonl", {"step": step, **{name: _plain(value) for name, value in metrics.items()}})
 
     def event(self, message: str, *, level: str = "info", **data: Any) -> None:
         """Tell people something; ``level`` is info, warn or error."""
@@ -114,6 +117,16 @@ class RunFolder:
     def _append(self, name: str, row: dict[str, Any]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # as durable as the checkpoints that build on it
+
+
+def refuse_if_used(path: Path) -> None:
+    """Raise :class:`InvalidRequest` when ``path`` holds a run already."""
+    if (path / "job.json").exists():
+        raise InvalidRequest(
+            f"{path} holds a run already; go on with it by --resume, or choose another --dir", param="dir"
+        )
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from openrft.config.job import Job, ReinforcementHyperparameters, read_job
+from openrft.config.job import Job, ReinforcementHyperparameters, absolute_model, read_job
 from openrft.errors import InvalidRequest
 
 GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "yes", "operation": "eq"}
@@ -38,6 +38,39 @@ def test_files_are_taken_relative_to_the_job_and_survive_being_written_and_read_
     assert Job.model_validate(job.model_dump(mode="json")) == job
 
 
+def test_a_model_is_ours_first_then_a_folder_beside_the_job_then_a_name_on_the_hub(tmp_path: Path) -> None:
+    for folder in ("openrft-tiny", "mine", "Qwen/local"):
+        (tmp_path / folder).mkdir(parents=True)
+    found = {
+        name: read(tmp_path, document(model=name)).model
+        for name in ("openrft-tiny", "./openrft-tiny", "mine", "Qwen/local", "Qwen/Qwen3-0.6B", "./nowhere")
+    }
+    assert found == {
+        "openrft-tiny": "openrft-tiny",
+        "./openrft-tiny": str(tmp_path / "openrft-tiny"),
+        "mine": str(tmp_path / "mine"),
+        "Qwen/local": str(tmp_path / "Qwen" / "local"),
+        "Qwen/Qwen3-0.6B": "Qwen/Qwen3-0.6B",
+        "./nowhere": "./nowhere",
+    }
+
+
+def test_a_folder_below_one_of_a_bundled_models_name_is_still_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "openrft-runs" / "model").mkdir(parents=True)
+    assert absolute_model("openrft-runs/model", tmp_path) == str(tmp_path / "openrft-runs" / "model")
+
+
+def test_a_model_below_the_home_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    assert absolute_model("~/mine", Path("elsewhere")) == str(tmp_path / "mine")
+
+
+def test_an_empty_model_is_refused_and_not_taken_for_the_folder_of_the_job(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"^model: String should have at least 1 character"):
+        read(tmp_path, document(model=""))
+
+
 def test_a_grader_may_be_a_file_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "grader.json").write_text(json.dumps(GRADER))
     method = {"type": "reinforcement", "reinforcement": {"grader": "grader.json"}}
@@ -51,6 +84,7 @@ def test_a_grader_may_be_a_file_of_its_own(tmp_path: Path) -> None:
         ({"batch_size": 0}, "method.reinforcement.hyperparameters.batch_size"),
         ({"algorithm": "ppo"}, "method.reinforcement.hyperparameters.algorithm"),
         ({"n_epochs": 2, "num_steps": 5}, "give one and leave the other auto"),
+        ({"n_epochs": "many"}, r"^method\.reinforcement\.hyperparameters\.n_epochs: .*, or 'auto' \(found 'many'\)$"),
     ],
 )
 def test_a_wrong_hyperparameter_is_named_with_its_path(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,16 +120,15 @@ def test_a_scripted_grader_turns_what_is_raised_into_errors_of_the_right_kind() 
     assert grades[3].score == 1.0
 
 
-def test_a_random_reward_depends_on_seed_item_and_answer_only() -> None:
-    def score(seed: int, text: str, **item: Any) -> float:
+def test_a_random_reward_is_drawn_for_each_rollout_and_is_the_same_for_the_same_rollout() -> None:
+    def score(seed: int, noise: tuple[int, ...]) -> float:
         grader = build_grader(parse_grader({"type": "random", "seed": seed}))
-        [one] = grader.grade([request(text, **item)])
+        [one] = grader.grade([replace(request("always the same answer", x=1), noise=noise)])
         assert one.score is not None
         return one.score
 
-    assert score(1, "a", x=1, y=2) == score(1, "a", y=2, x=1)
-    others = {score(1, "a", x=1), score(2, "a", x=1), score(1, "b", x=1), score(1, "a", x=2)}
-    assert len(others) == 4
+    assert score(1, (0, 0, 3, 2, 1)) == score(1, (0, 0, 3, 2, 1))
+    assert len({score(1, (0, 0, 3, 2, 1)), score(2, (0, 0, 3, 2, 1)), score(1, (0, 0, 3, 2, 2))}) == 3
 
 
 def test_random_rewards_are_uniform() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from openrft.errors import CheckpointError
+from openrft.errors import CheckpointDamaged, CheckpointError
 from openrft.models.checkpoint import (
     delete_checkpoint,
     list_checkpoints,
@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(model: Path, tmp_path: Path) ->
     path = save_checkpoint(tmp_path, step=1, policy=policy, optimizer=trained_a_little(policy), state={})
     weights = path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
-    with pytest.raises(CheckpointError, match=r"damaged: weights\.safetensors does not match"):
+    with pytest.raises(CheckpointDamaged, match=r"damaged: weights\.safetensors does not match"):
         load_checkpoint(path, policy=policy)
 
 

@@ -96,3 +96,19 @@ def test_grading_begins_before_sampling_ends() -> None:
             pass
 
     run(SlowEngine(), Grader())
+
+
+def test_an_example_that_is_in_a_step_twice_is_not_sampled_twice_the_same() -> None:
+    noises = []
+
+    class WatchedEngine(BackwardsEngine):
+        def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[Completion]:
+            noises.extend(request.noise for request in requests)
+            return super().generate(requests)
+
+    one = prompts(1)[0]
+    collect(
+        WatchedEngine(), ScriptedGrader(lambda request: 1.0), [one, one], num_samples=2,
+        sampling=SamplingParams(max_tokens=4), seed=0, stream=0, step=0,
+    )  # fmt: skip
+    assert len(set(noises)) == 2

@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ class Reinforcement:
             model=self._policy.name,
             on_rollout=self._on_rollout,
         )
-        metrics = rollout_metrics(groups, pass_threshold=self._settings.pass_threshold)
+        metrics = rollout_metrics(groups, pass_threshold=self._settings.passing_score)
         metrics["time/collect_seconds"] = time.perf_counter() - started
         self._stop_if_ungraded(groups)
         to_train = assign_credit(groups, self._algorithm, self._settings)
@@ -108,9 +109,7 @@ class Reinforcement:
         size, numbers = self._settings.batch_size, []
         for position in range(step * size, (step + 1) * size):
             epoch, place = divmod(position, len(self._prompts))
-            order = list(range(len(self._prompts)))
-            random.Random(f"order {self._seed} {epoch}").shuffle(order)
-            numbers.append(order[place])
+            numbers.append(_permutation(len(self._prompts), self._seed, epoch)[place])
         return numbers
 
     def _stop_if_ungraded(self, groups: Sequence[RolloutGroup]) -> None:
@@ -125,8 +124,16 @@ class Reinforcement:
             commonest, count = errors.most_common(1)[0]
             raise UngradedError(
                 f"{errors.total()} of {total} rollouts of this step could not be graded "
-                f"(limit {self._settings.max_ungraded_share:.0%}); the commonest error, {count} times: {commonest}"
+                f"(limit {self._settings.max_ungraded_share:.0%}); the commonest error, {count} times: {commonest}",
+                groups=groups,
             )
+
+
+@lru_cache(maxsize=2)  # a step touches at most two epochs of a file larger than the batch
+def _permutation(size: int, seed: int, epoch: int) -> list[int]:
+    order = list(range(size))
+    random.Random(f"order {seed} {epoch}").shuffle(order)
+    return order
 
 
 def assign_credit(
@@ -153,7 +160,12 @@ def assign_credit(
             graded[0].left_out = "lone"
     if not counted:
         return []
-    advantages = algorithm.advantages([[rollout.reward or 0.0 for rollout in graded] for _, graded in counted])
+    try:
+        advantages = algorithm.advantages([[rollout.reward or 0.0 for rollout in graded] for _, graded in counted])
+    except ValueError as error:  # rewards that this algorithm is not defined for
+        raise InvalidRequest(
+            f"algorithm {settings.algorithm}: {error}", param="method.reinforcement.hyperparameters.algorithm"
+        ) from error
     # A penalty on leaving the reference has a gradient even where all rewards are equal.
     with_signal = [settings.kl_beta > 0 or any(value != 0.0 for value in values) for values in advantages]
     weighed = [i for i, signal in enumerate(with_signal) if signal or algorithm.counts_silent_groups]
