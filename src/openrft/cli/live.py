@@ -10,27 +10,16 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from openrft.training.progress import Progress
 from openrft.types import Metrics
 
 
-class Display(Protocol):
-    """A :class:`openrft.training.progress.Progress` that is opened and closed around a run."""
+class Display(Progress, Protocol):
+    """A progress that is opened and closed around a run."""
 
     def __enter__(self) -> Display: ...
 
     def __exit__(self, *exc: object) -> None: ...
-
-    def phase(self, text: str, total: int | None = None) -> None:
-        """A new piece of work has begun."""
-
-    def rollout(self) -> None:
-        """One more completion is finished."""
-
-    def step(self, step: int, num_steps: int, metrics: Metrics) -> None:
-        """A step is recorded."""
-
-    def note(self, message: str, level: str = "info") -> None:
-        """Something to read."""
 
 
 def open_display(console: Console, *, as_json: bool) -> Display:

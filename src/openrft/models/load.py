@@ -45,11 +45,6 @@ class Policy:
         return _context_tokens(self.network.config)
 
     @property
-    def hidden_size(self) -> int:
-        """Width of the residual stream."""
-        return int(self.network.config.get_text_config().hidden_size)
-
-    @property
     def num_parameters(self) -> int:
         """All weights, tied ones once."""
         return sum(parameter.numel() for parameter in self.network.parameters())

@@ -26,6 +26,9 @@ from openrft.types import (
 _GRADING_THREADS = 4
 _SMALLEST_BATCH = 8  # completions handed to the grader at once while sampling goes on
 
+_Place = tuple[int, int]  # which prompt, which of its samples
+_Graded = tuple[Completion, Sample, Future[list[Grade]], int]  # the last two: where its grade will be
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
@@ -65,41 +68,13 @@ def collect(
         )
         for number, prompt in enumerate(prompts)
     ]
-    finished: dict[tuple[int, int], tuple[Completion, Sample, Future[list[Grade]], int]] = {}
-    waiting: list[tuple[Completion, Sample]] = []
-    seen: set[tuple[int, int]] = set()
-
-    def hand_over(pool: ThreadPoolExecutor) -> None:
-        batch = [
-            GradingRequest(
-                item=prompts[completion.request_id].example.item,
-                sample=sample,
-                noise=(seed, stream, step, completion.request_id, completion.sample_index),
-            )
-            for completion, sample in waiting
-        ]
-        future = pool.submit(grader.grade, batch)
-        for place, (completion, sample) in enumerate(waiting):
-            finished[completion.request_id, completion.sample_index] = (completion, sample, future, place)
-        waiting.clear()
-
+    noise = (seed, stream, step)
     pool = ThreadPoolExecutor(_GRADING_THREADS, thread_name_prefix="grading")
     try:
-        for completion in engine.generate(requests):
-            place = (completion.request_id, completion.sample_index)
-            if place in seen:
-                raise EngineError(f"the engine gave completion {place[1]} of prompt {place[0]} twice")
-            seen.add(place)
-            waiting.append((completion, read_sample(completion, model=model)))
-            if len(waiting) >= _SMALLEST_BATCH:
-                hand_over(pool)
-            if on_rollout is not None:
-                on_rollout()
-        if waiting:
-            hand_over(pool)
+        finished = _sample_and_grade(engine, grader, pool, prompts, requests, noise, model, on_rollout)
         expected = len(prompts) * num_samples
-        if len(seen) != expected:
-            raise EngineError(f"the engine gave {len(seen)} completions where {expected} were asked for")
+        if len(finished) != expected:
+            raise EngineError(f"the engine gave {len(finished)} completions where {expected} were asked for")
         return [
             RolloutGroup(
                 example=prompt.example,
@@ -111,6 +86,46 @@ def collect(
     finally:
         # Whoever interrupts does not wait for a slow grader; after a normal end nothing is left to cancel.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _sample_and_grade(
+    engine: Engine,
+    grader: Grader,
+    pool: ThreadPoolExecutor,
+    prompts: Sequence[Prompt],
+    requests: Sequence[GenerationRequest],
+    noise: tuple[int, int, int],
+    model: str,
+    on_rollout: Callable[[], None] | None,
+) -> dict[_Place, _Graded]:
+    """Every completion by its place, each with the grading that was begun while others were still being sampled."""
+    finished: dict[_Place, _Graded] = {}
+    waiting: list[tuple[_Place, Completion, Sample]] = []
+    seen: set[_Place] = set()
+
+    def hand_over() -> None:
+        batch = [
+            GradingRequest(item=prompts[place[0]].example.item, sample=sample, noise=(*noise, *place))
+            for place, _, sample in waiting
+        ]
+        future = pool.submit(grader.grade, batch)
+        for number, (place, completion, sample) in enumerate(waiting):
+            finished[place] = (completion, sample, future, number)
+        waiting.clear()
+
+    for completion in engine.generate(requests):
+        place = (completion.request_id, completion.sample_index)
+        if place in seen:
+            raise EngineError(f"the engine gave completion {place[1]} of prompt {place[0]} twice")
+        seen.add(place)
+        waiting.append((place, completion, read_sample(completion, model=model)))
+        if len(waiting) >= _SMALLEST_BATCH:
+            hand_over()
+        if on_rollout is not None:
+            on_rollout()
+    if waiting:
+        hand_over()
+    return finished
 
 
 def _rollout(completion: Completion, sample: Sample, future: Future[list[Grade]], place: int) -> Rollout:
