@@ -18,7 +18,6 @@ from openrft.api.platform import Platform
 from openrft.config.settings import Settings
 from openrft.store import Store, open_store
 from openrft.store.rows import NewJob, Project
-from postgres_server import PostgresServer, find_binaries
 
 
 class Server:
@@ -55,20 +54,6 @@ class Server:
         self.thread.join(timeout=30)
         self.listener.close()
         assert not self.thread.is_alive(), "the server did not end"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server of our own, in a temporary folder, gone with the session."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed: no initdb in PATH or below /usr/lib/postgresql")
-    started = PostgresServer(binaries)
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture

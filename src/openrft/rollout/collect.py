@@ -87,17 +87,7 @@ def collect(
         if len(finished) != expected:
             raise EngineError(f"the engine gave {len(finished)} completions where {expected} were asked for")
         ordered = [finished[number, sample] for number in range(len(prompts)) for sample in range(num_samples)]
-        if patience is not None:
-            await_grades((one.grades for one in ordered), patience)
-        grades = [one.grades.result()[one.number] for one in ordered]
-        if patience is not None:
-
-            def grade(asked: Sequence[GradingRequest]) -> list[Grade]:
-                future = pool.submit(grader.grade, asked)
-                await_grades([future], patience)
-                return future.result()
-
-            grades = grade_again(grade, [one.request for one in ordered], grades, patience)
+        grades = _await(ordered, grader, pool, patience)
         rollouts = [_rollout(one, grade) for one, grade in zip(ordered, grades, strict=True)]
         return [
             RolloutGroup(
@@ -110,6 +100,23 @@ def collect(
     finally:
         # Whoever interrupts does not wait for a slow grader; after a normal end nothing is left to cancel.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _await(
+    ordered: Sequence[_Finished], grader: Grader, pool: ThreadPoolExecutor, patience: Patience | None
+) -> list[Grade]:
+    """The grades of ``ordered``; with ``patience``, those that an outage left out are asked for again."""
+    if patience is None:
+        return [one.grades.result()[one.number] for one in ordered]
+    await_grades((one.grades for one in ordered), patience)
+
+    def grade(asked: Sequence[GradingRequest]) -> list[Grade]:
+        future = pool.submit(grader.grade, asked)
+        await_grades([future], patience)
+        return future.result()
+
+    grades = [one.grades.result()[one.number] for one in ordered]
+    return grade_again(grade, [one.request for one in ordered], grades, patience)
 
 
 def _sample_and_grade(

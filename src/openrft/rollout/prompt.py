@@ -74,7 +74,7 @@ def sample_of_text(
     completion that opened its thoughts and was cut before closing them has an empty answer. ``is_structured``: the text
     was sampled under a schema.
     """
-    if is_structured and text.startswith("{") and _json_or_none(text) is not None:
+    if is_structured and text.startswith("{") and json_or_none(text) is not None:
         # An answer without thoughts, even one that speaks of </think> inside a string.
         return _sample(text, "", finish_reason, model, is_structured)
     reasoning, separator, answer = text.partition(_END_THINK)
@@ -90,7 +90,7 @@ def sample_of_text(
 def _sample(answer: str, reasoning: str, finish_reason: FinishReason, model: str, is_structured: bool) -> Sample:
     return Sample(
         output_text=answer,
-        output_json=_json_or_none(answer),
+        output_json=json_or_none(answer),
         reasoning_text=reasoning or None,
         finish_reason=finish_reason,
         model=model,
@@ -98,9 +98,10 @@ def _sample(answer: str, reasoning: str, finish_reason: FinishReason, model: str
     )
 
 
-def _json_or_none(text: str) -> Any:
+def json_or_none(text: str) -> Any:
+    """The object or array that ``text`` spells in JSON, else None: a bare number or string is just an answer."""
     stripped = text.strip()
-    if not stripped.startswith(("{", "[")):  # a bare number or string is an answer, not a JSON document
+    if not stripped.startswith(("{", "[")):
         return None
     try:
         return json.loads(stripped, parse_constant=_refuse_number, parse_float=_finite_float)

@@ -14,7 +14,7 @@ from openrft.store import Store
 from openrft.store.ids import derived_id
 from openrft.store.rows import CheckpointRow, JobRow, Lease, NewEvent, StepRow
 from openrft.worker.insist import Insist
-from openrft.worker.mirror import checkpoint_metrics
+from openrft.worker.mirror import checkpoint_metrics, recorded_steps
 from openrft.worker.names import document_key, is_training_checkpoint, model_name, model_prefix
 from openrft.worker.result_file import result_csv
 
@@ -37,18 +37,9 @@ def end_succeeded(
 ) -> None:
     """Bring what the finished run in ``run`` made to the store and end the job. Done again, it does the same again."""
     prefix = model_prefix(job.id)
-    for path in sorted((run / "model").rglob("*")):
-        if path.is_file():
-            key = f"{prefix}/{path.relative_to(run / 'model').as_posix()}"
-            insist(lambda key=key, path=path: store.artifacts.write_file(key, path))  # type: ignore[misc]
-            faults.point("ending.model_file_written")
-    faults.point("ending.model_written")
-    for name in _DOCUMENTS:
-        if (run / name).is_file():
-            text = (run / name).read_bytes()
-            insist(lambda name=name, text=text: store.artifacts.write(document_key(job.id, name), [text]))  # type: ignore[misc]
+    _write_artifacts(store, job, run, prefix, insist)
     step = int(report["shipped_step"])
-    steps = insist(lambda: store.steps.list(job.project_id, job.id))
+    steps = list(recorded_steps(store, job, insist))
     name = model_name(job.spec["base_model"], organization, job.suffix, job.id, None)
     insist(
         lambda: store.checkpoints.record(
@@ -87,6 +78,20 @@ def end_succeeded(
         )
     )
     faults.point("ending.finished")
+
+
+def _write_artifacts(store: Store, job: JobRow, run: Path, prefix: str, insist: Insist) -> None:
+    """The exported model below ``prefix``, and what people read of the run."""
+    for path in sorted((run / "model").rglob("*")):
+        if path.is_file():
+            key = f"{prefix}/{path.relative_to(run / 'model').as_posix()}"
+            insist(lambda key=key, path=path: store.artifacts.write_file(key, path))  # type: ignore[misc]
+            faults.point("ending.model_file_written")
+    faults.point("ending.model_written")
+    for name in _DOCUMENTS:
+        if (run / name).is_file():
+            text = (run / name).read_bytes()
+            insist(lambda name=name, text=text: store.artifacts.write(document_key(job.id, name), [text]))  # type: ignore[misc]
 
 
 def _keep_best(store: Store, lease: Lease, insist: Insist) -> None:

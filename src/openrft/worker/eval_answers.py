@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +10,7 @@ from typing import Any
 
 from openrft.config.evals import SampledRun, TemplateMessages, content_text
 from openrft.errors import GraderError, InvalidRequest, OpenRFTError, TooManyRequests, Unavailable
+from openrft.rollout.prompt import json_or_none
 from openrft.serving.client import ServingClient
 from openrft.serving.protocol import Answer, Ask, ModelPlace, Piece, Usage, collect
 from openrft.store.evals_rows import ModelUsage
@@ -159,7 +158,7 @@ class Sampler:
             "output_audio": None,
             "input_tools": [] if options is None else options.chat_tools,
         }
-        parsed = _json_or_none(answer.text)
+        parsed = json_or_none(answer.text)
         wanted = None if options is None else options.response_format
         # Where JSON was asked for it is there in any case; else only where the answer happens to be JSON.
         if parsed is not None or (wanted is not None and wanted.get("type") != "text"):
@@ -189,7 +188,7 @@ def recorded_answer(row: EvalSourceRow) -> Answered:
     if row.sample is None:  # graders that read only the item still work; the others say what they miss
         return Answered(sample=SeenSample(output_text="", namespace={}), wire=wire)
     seen = {"output_text": text, "output_tools": calls, **given}
-    parsed = given.get("output_json", _json_or_none(text))
+    parsed = given.get("output_json", json_or_none(text))
     if parsed is not None:
         seen["output_json"] = parsed
     sample = SeenSample(output_text=text, output_json=parsed, model=model, namespace=seen)
@@ -249,23 +248,3 @@ def _usage(spent: ModelUsage) -> dict[str, int]:
         "prompt_tokens": spent.prompt_tokens,
         "cached_tokens": spent.cached_tokens,
     }
-
-
-def _json_or_none(text: str) -> Any:
-    stripped = text.strip()
-    if not stripped.startswith(("{", "[")):  # a bare number or string is an answer, not a JSON document
-        return None
-    try:
-        return json.loads(stripped, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _refuse(text: str) -> float:
-    raise ValueError(text)
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(text)
-    return number

@@ -39,6 +39,8 @@ RUN_FILE = "run.json"
 VALIDATION = "-valid-sampled.json"
 """How the names of the passes end by which the validation curve is drawn."""
 
+_STEPS_AT_ONCE = 1_000
+
 
 class Mirror:
     """A :class:`~openrft.training.journal.Journal` that writes to the store."""
@@ -58,7 +60,7 @@ class Mirror:
         self._total_steps = config["hyperparameters"]["num_steps"]
         resolved = {"hyperparameters": config["hyperparameters"], "reasons": config["reasons"]}
         self._insist(lambda: self._store.queue.set_resolved(self._lease, resolved))
-        self._known = {row.step: row for row in self._recorded_before()}
+        self._known = {row.step: row for row in recorded_steps(self._store, self._job, self._insist)}
         document = self._job.spec["document"]
         for name, facts in config["files"].items():
             facts["path"] = document[name]  # as the job names it: paths of this machine are nobody's business
@@ -206,20 +208,6 @@ class Mirror:
         row: dict[str, Any] = json.loads(lines[lines.rfind(b"\n") + 1 :])
         return row
 
-    def _recorded_before(self) -> Iterator[StepRow]:
-        """Every step in the store, page by page."""
-        after, page = -1, 1_000
-        while True:
-            rows = self._insist(
-                lambda after=after: self._store.steps.list(  # type: ignore[misc]
-                    self._job.project_id, self._job.id, after=after, limit=page
-                )
-            )
-            yield from rows
-            if len(rows) < page:
-                return
-            after = rows[-1].step
-
     def _rows_of_validation(self) -> list[dict[str, Any]]:
         if self._validation_rows is None:
             self._validation_rows = read_lines(Path(self._read("job.json")["validation_file"]).read_bytes())
@@ -246,6 +234,19 @@ class Mirror:
             self._store.artifacts.delete(key)
         except StoreError:
             return
+
+
+def recorded_steps(store: Store, job: JobRow, insist: Insist) -> Iterator[StepRow]:
+    """Every step of the job in the store, in order, page by page."""
+    after = -1
+    while True:
+        rows = insist(
+            lambda after=after: store.steps.list(job.project_id, job.id, after=after, limit=_STEPS_AT_ONCE)  # type: ignore[misc]
+        )
+        yield from rows
+        if len(rows) < _STEPS_AT_ONCE:
+            return
+        after = rows[-1].step
 
 
 def checkpoint_metrics(step: int, metrics: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -11,7 +11,6 @@ import worker_jobs as kit
 from openrft.config.home import Home, home_at
 from openrft.store import Store, open_store
 from openrft.store.rows import Project
-from postgres_server import PostgresServer, find_binaries
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -34,20 +33,6 @@ def calm(one_thread_each: None, tmp_path_factory: pytest.TempPathFactory) -> dic
             assert kit.ended(store, job).status == "succeeded"
         assert kit.unreferenced(store, job) == []
         return kit.outcome(store, job)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server of our own, in a temporary folder, gone with the session."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed: no initdb in PATH or below /usr/lib/postgresql")
-    server = PostgresServer(binaries)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -10,23 +10,8 @@ import pytest
 
 from openrft.store import Store, open_store
 from openrft.store.rows import Claim, JobRow, NewJob, Project
-from postgres_server import PostgresServer, find_binaries
 
 PROGRAMS = Path(__file__).with_name("programs.py")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server of our own, in a temporary folder, gone with the session."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed: no initdb in PATH or below /usr/lib/postgresql")
-    server = PostgresServer(binaries)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
