@@ -3,8 +3,9 @@
 #
 #   make demo SEED=1          train a small bundled model and see whether it got better
 #   make test ARGS="-k seed"  lint, types and tests; ARGS go to pytest
+#   make bench ARGS=--quick   openrft beside TRL on this machine; without ARGS about 40 minutes
 
-.PHONY: demo test test-slow check setup clean
+.PHONY: demo test test-slow test-gpu bench check setup clean
 
 demo:
 	@scripts/demo $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -14,6 +15,12 @@ test:
 
 test-slow:
 	@scripts/test-slow $(ARGS)
+
+test-gpu:
+	@scripts/test-slow tests/gpu $(ARGS)
+
+bench:
+	@scripts/bench $(ARGS)
 
 check:
 	@scripts/check

@@ -20,15 +20,19 @@ import argparse
 import json
 import platform
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 import transformers
 from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
 
+from openrft.models.decoder.decoder import build_decoder
 from openrft.models.load import load_tokenizer
 from openrft.rollout.native import NativeEngine, schema_compiler
 from openrft.types import Completion, GenerationRequest, NoiseKey, SamplingParams
@@ -38,6 +42,8 @@ SIZES: dict[str, dict[str, int]] = {
            "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 2048},
     "10M": {"hidden_size": 384, "intermediate_size": 1152, "num_hidden_layers": 5, "num_attention_heads": 6,
             "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 4096},
+    "100M": {"hidden_size": 768, "intermediate_size": 2304, "num_hidden_layers": 12, "num_attention_heads": 12,
+             "num_key_value_heads": 4, "head_dim": 64, "vocab_size": 8192},
 }  # fmt: skip
 
 
@@ -55,6 +61,9 @@ SCHEMA = json.dumps(
 )
 
 
+SPECIAL = ("bos_token", "eos_token", "unk_token")  # CTranslate2 wants all three; here nothing ends early
+
+
 class NoTokenizer:
     """Decodes nothing: the benchmark measures tokens, and neither side ends early."""
 
@@ -66,12 +75,12 @@ class NoTokenizer:
         return ""
 
 
-def build_model(size: str, end_every: int = 0) -> Any:
-    """A random model of about that many parameters; every so many token ids end a completion (0: none does)."""
+def build_model(shape: str | dict[str, int], end_every: int = 0) -> Any:
+    """A random model of a named size or a shape; every so many token ids end a completion (0: none does)."""
     torch.manual_seed(0)
     config = Qwen3Config(
-        **SIZES[size], initializer_range=0.1, tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
-        pad_token_id=0,
+        **(SIZES[shape] if isinstance(shape, str) else shape),
+        initializer_range=0.1, tie_word_embeddings=True, bos_token_id=None, eos_token_id=None, pad_token_id=0,
     )  # fmt: skip
     model = Qwen3ForCausalLM(config).eval()
     if end_every:
@@ -89,7 +98,7 @@ def build_prompts(args: argparse.Namespace, vocabulary: int) -> list[list[int]]:
 
 def ours(model: Any, prompts: list[list[int]], args: argparse.Namespace) -> Callable[[int], int]:
     """One round of the native engine; returns the number of tokens."""
-    engine = NativeEngine(model, NoTokenizer())
+    engine = NativeEngine(model, NoTokenizer(), decoder=build_decoder(model, torch.float32))
     sampling = SamplingParams(max_tokens=args.tokens)
 
     def run(round_number: int) -> int:
@@ -127,11 +136,39 @@ def theirs(model: Any, prompts: list[list[int]], args: argparse.Namespace) -> Ca
     return run
 
 
+def ctranslate2(model: Any, prompts: list[list[int]], args: argparse.Namespace) -> Callable[[int], int]:
+    """One round of CTranslate2 in float32, on a conversion of the same weights that is no part of the round."""
+    sys.path.append(str(args.ctranslate2))
+    import ctranslate2
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(f"{folder}/model")
+        words = {f"w{number}": number for number in range(model.config.vocab_size)}
+        plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="w0"))
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, **dict.fromkeys(SPECIAL, "w0"))
+        tokenizer.save_pretrained(f"{folder}/model")
+        ctranslate2.converters.TransformersConverter(f"{folder}/model").convert(f"{folder}/converted")
+        generator = ctranslate2.Generator(f"{folder}/converted", compute_type="float32", intra_threads=args.threads)
+    rows = [[f"w{token}" for token in prompt] for prompt in prompts for _ in range(args.samples)]
+
+    def run(round_number: int) -> int:
+        ctranslate2.set_random_seed(round_number)
+        results = generator.generate_batch(
+            rows, max_length=args.tokens, min_length=args.tokens, sampling_topk=0, sampling_temperature=1.0,
+            include_prompt_in_result=False,
+        )  # fmt: skip
+        return sum(len(result.sequences_ids[0]) for result in results)
+
+    return run
+
+
 def measure(size: str, args: argparse.Namespace) -> dict[str, Any]:
     """Interleaved rounds of both sides on one model."""
     model = build_model(size, args.end_every)
     prompts = build_prompts(args, model.config.vocab_size)
     sides = {"openrft": ours(model, prompts, args), "transformers": theirs(model, prompts, args)}
+    if args.ctranslate2:
+        sides["CTranslate2"] = ctranslate2(model, prompts, args)
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     wall: dict[str, list[float]] = {name: [] for name in sides}
     tokens = 0
@@ -143,14 +180,18 @@ def measure(size: str, args: argparse.Namespace) -> dict[str, Any]:
             if round_number:  # the first round warms up
                 seconds[name].append((time.process_time() - started) / tokens)
                 wall[name].append((time.perf_counter() - started_wall) / tokens)
-    ratios = [theirs / ours for ours, theirs in zip(seconds["openrft"], seconds["transformers"], strict=True)]
+    ratios = {
+        name: _spread([other / ours for ours, other in zip(seconds["openrft"], seconds[name], strict=True)])
+        for name in sides
+        if name != "openrft"
+    }
     return {
         "size": size,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokens_in_last_round": tokens,
         "cpu_seconds_per_token": {name: _spread(values) for name, values in seconds.items()},
         "wall_seconds_per_token": {name: _spread(values) for name, values in wall.items()},
-        "ratio": _spread(ratios),
+        "ratios": ratios,
     }
 
 
@@ -160,7 +201,8 @@ def measure_schema(size: str, args: argparse.Namespace) -> dict[str, Any]:
     model = build_model(size)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     prompts = build_prompts(args, len(tokenizer))
-    engine, compiler = NativeEngine(model, tokenizer), schema_compiler(model, tokenizer)
+    engine = NativeEngine(model, tokenizer, decoder=build_decoder(model, torch.float32))
+    compiler = schema_compiler(model, tokenizer)
     seconds: dict[str, list[float]] = {"openrft": [], "schema": [], "replay": []}
 
     def clocked(name: str, work: Callable[[], list[Completion]]) -> list[Completion]:
@@ -188,23 +230,25 @@ def measure_schema(size: str, args: argparse.Namespace) -> dict[str, Any]:
         "size": size,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "cpu_seconds_per_token": {name: _spread(values) for name, values in seconds.items()},
-        "ratio": _spread([held / free for held, free in zip(seconds["schema"], seconds["openrft"], strict=True)]),
+        "ratios": {
+            "schema": _spread([held / free for held, free in zip(seconds["schema"], seconds["openrft"], strict=True)])
+        },
     }
 
 
-def print_table(results: list[dict[str, Any]], second: str) -> None:
-    """The two sides of each model beside one another."""
-    print(f"| model | parameters | openrft CPU µs/token | {second} CPU µs/token | ratio (range) |")
-    print("| --- | --- | --- | --- | --- |")
+def print_table(results: list[dict[str, Any]]) -> None:
+    """Every side of each model beside openrft."""
+    print("| model | parameters | side | CPU µs/token | openrft CPU µs/token | ratio (range) |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for result in results:
-        mine, other = (result["cpu_seconds_per_token"][name]["median"] * 1e6 for name in ("openrft", second))
-        ratio = result["ratio"]
-        print(
-            f"| {result['size']} | {result['parameters'] / 1e6:.1f}M | {mine:.0f} | {other:.0f} "
-            f"| {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) |"
-        )
-        if "replay" in result["cpu_seconds_per_token"]:
-            print(f"  replay of its masks: {result['cpu_seconds_per_token']['replay']['median'] * 1e6:.1f} µs/token")
+        medians = {name: spread["median"] * 1e6 for name, spread in result["cpu_seconds_per_token"].items()}
+        for name, ratio in result["ratios"].items():
+            print(
+                f"| {result['size']} | {result['parameters'] / 1e6:.1f}M | {name} | {medians[name]:.0f} "
+                f"| {medians['openrft']:.0f} | {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) |"
+            )
+        if "replay" in medians:
+            print(f"  replay of its masks: {medians['replay']:.1f} µs/token")
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -224,13 +268,14 @@ def main() -> None:
     parser.add_argument("--schema", action="store_true", help="compare with answers held to a JSON schema instead")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ctranslate2", type=Path, help="folder that CTranslate2 is installed in: a third side")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     results = [measure_schema(size, args) if args.schema else measure(size, args) for size in args.sizes]
-    print_table(results, "schema" if args.schema else "transformers")
+    print_table(results)
     if args.json:
-        options = {key: value for key, value in vars(args).items() if key != "json"}
+        options = {key: value for key, value in vars(args).items() if key not in ("json", "ctranslate2")}
         versions = {
             "torch": torch.__version__,
             "transformers": transformers.__version__,

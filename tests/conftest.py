@@ -1,7 +1,8 @@
-"""What holds for every test: no download, no window, one thread per process."""
+"""What holds for every test: no download, no window, one thread per process, a home of its own."""
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from postgres_server import PostgresServer, find_binaries
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+# What runs keep for one another is no test's: commands find a home that is empty and goes away.
+HOME = tempfile.TemporaryDirectory(prefix="openrft-home-")
+os.environ["OPENRFT_HOME"] = HOME.name
 
 
 @pytest.fixture(autouse=True)

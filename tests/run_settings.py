@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from openrft.training.resolve import Hyperparameters
 
+MEASURED = ("time/", "throughput/", "memory/")  # metrics of the machine: no two runs have the same
+
 
 def settings(**changes: object) -> Hyperparameters:
     """Defaults for a run of 11 steps, with ``changes``."""
     values: dict[str, object] = {
         "algorithm": "rft", "num_steps": 11, "n_epochs": 1.0, "batch_size": 8, "group_size": 8, "learning_rate": 1.0,
         "learning_rate_schedule": "linear", "warmup_steps": 4, "weights": "full", "lora_rank": 16,
+        "precision": "float32",
         "reasoning_effort": "default", "temperature": 1.0, "top_p": 1.0, "stop": (), "max_completion_tokens": 16,
         "train_truncated": True, "kl_beta": 0.0, "clip_low": None, "clip_high": None, "weight_decay": 0.0,
         "max_grad_norm": 1.0, "microbatch_tokens": 100, "eval_interval": 1, "eval_samples": 1, "checkpoint_interval": 1,

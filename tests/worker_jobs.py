@@ -27,6 +27,7 @@ from openrft.worker.names import is_training_checkpoint
 from openrft.worker.supervisor import Pace, Supervisor
 from openrft.worker.validate import validate
 from openrft.worker.validators import Validators
+from run_settings import MEASURED
 
 PROCESS = Path(__file__).with_name("worker_process.py")
 FORKS = Path(__file__).with_name("worker_forks.py")
@@ -202,7 +203,7 @@ def outcome(store: Store, job: JobRow) -> dict[str, Any]:
     return {
         "job": (now.status, now.step, now.total_steps, now.checkpoint_step, now.trained_tokens, len(now.result_files)),
         "metrics": [
-            {"step": s.step, **{k: v for k, v in s.metrics.items() if not k.startswith("time/")}} for s in steps
+            {"step": s.step, **{k: v for k, v in s.metrics.items() if not k.startswith(MEASURED)}} for s in steps
         ],
         "rollouts": {s.step: rollouts(store, s.rollouts) for s in steps if s.rollouts is not None},
         "evaluations": {key.rpartition("/")[2]: json.loads(read(store, key)) for key in evaluations},
@@ -259,10 +260,11 @@ def runs_of(store: Store, job: JobRow) -> list[Any]:
 
 
 def is_about_attempts(message: str) -> bool:
-    """Whether an event tells of a disturbance, of which an undisturbed run has none."""
+    """Whether an event tells of disturbances or earlier jobs, which a job that is alone and undisturbed has none of."""
     beginnings = (
         "Fine-tuning job continues", "The worker", "resumed after", "The attempt", "The last lines", "The store did",
         "The job was", "Pausing", "Cancelling", "stopping after", "stopped", "The checkpoint of step", "The job waits",
+        "base evaluation of",
     )  # fmt: skip
     return message.startswith(beginnings)
 

@@ -231,7 +231,7 @@ class EngineContract:
             for _ in self.make_engine(policy).generate(requests_for(policy, max_tokens=6)):
                 assert [module.training for module in policy.model.modules()] == modes
                 assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-            token_ids = torch.tensor([[1, 2, 3]])
+            token_ids = torch.tensor([[1, 2, 3]], device=policy.model.device)
             policy.model(input_ids=token_ids, labels=token_ids).loss.backward()  # training still works
             policy.model.zero_grad()
         finally:
@@ -292,8 +292,9 @@ def end_ids(policy: Policy) -> list[int]:
 def full_logits(policy: Policy, token_ids: list[int]) -> torch.Tensor:
     """Logits ``[L, V]`` of a plain forward pass without a cache."""
     with torch.no_grad():
-        logits: torch.Tensor = policy.model(input_ids=torch.tensor([token_ids]), use_cache=False).logits[0].float()
-    return logits
+        whole = torch.tensor([token_ids], device=policy.model.device)
+        logits: torch.Tensor = policy.model(input_ids=whole, use_cache=False).logits[0].float()
+    return logits.cpu()
 
 
 def reference_logprobs(
@@ -314,7 +315,7 @@ def reference_logprobs(
 
 def reference_greedy(policy: Policy, request: GenerationRequest) -> list[int]:
     """What ``transformers.generate`` continues the prompt with."""
-    prompt = torch.tensor([request.prompt_token_ids])
+    prompt = torch.tensor([request.prompt_token_ids], device=policy.model.device)
     output = policy.model.generate(
         input_ids=prompt,
         attention_mask=torch.ones_like(prompt),

@@ -225,3 +225,43 @@ def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(task: Path) -> Non
 def test_models_lists_the_bundled_ones() -> None:
     names = [model["name"] for model in json.loads(openrft("models", "--json").stdout)]
     assert names == ["openrft-tiny", "openrft-small"]
+
+
+def test_a_profile_holds_every_step_and_the_operators_of_some_and_the_run_says_where_its_time_went(task: Path) -> None:
+    write_job(task, model="openrft-tiny")
+    done = openrft(
+        "run", task / "job.json", "--dir", task / "run", "--set", "num_steps=3", "--profile", "--profile-steps", 1
+    )
+    profile = task / "run" / "profile"
+    names = {"trace.json", "steps.svg", "operators.txt", "operators-step-000002.json"}
+    assert {path.name for path in profile.iterdir()} == names
+    events = json.loads((profile / "trace.json").read_text())["traceEvents"]
+    spans = [event for event in events if event["ph"] == "X"]
+    assert [span["name"] for span in spans if span["cat"] == "steps"] == ["step 1", "step 2", "step 3"]
+    assert {"sampling", "grading", "update", "evaluation", "record", "checkpoint", "report"} <= {
+        span["cat"] for span in spans
+    }
+    # Of three steps, of four validations and test passes: every answer was graded in a span.
+    assert sum(span["args"]["answers"] for span in spans if span["cat"] == "grading") >= 3 * 8 + 4 * 4
+    operators = json.loads((profile / "operators-step-000002.json").read_text())["traceEvents"]
+    assert any(event["name"].startswith("aten::") and event["dur"] > 0 for event in operators if event["ph"] == "X")
+    assert "aten::" in (profile / "operators.txt").read_text()
+    steps = [json.loads(line) for line in (task / "run" / "metrics.jsonl").read_text().splitlines()][1:]
+    for metrics in steps:
+        parts = ("sampling", "grading", "waiting", "update", "other")
+        assert sum(metrics[f"time/{part}_seconds"] for part in parts) == pytest.approx(metrics["time/step_seconds"])
+    report = json.loads((task / "run" / "report.json").read_text())
+    phases = {phase["name"]: phase["seconds"] for phase in report["time_spent"]["phases"]}
+    assert phases["sampling"] == pytest.approx(sum(metrics["time/sampling_seconds"] for metrics in steps))
+    assert phases["grading in the loop"] > 0  # string_check grades in the loop
+    assert sum(phases.values()) == pytest.approx(report["time_spent"]["seconds"])
+    assert "## Where the time went" in (task / "run" / "report.md").read_text()
+    told = done.stdout.partition("phase ")[2]
+    assert "sampling" in told
+    assert "100.0%" in told
+    assert str(profile) in done.stdout.replace("\n", "")
+
+
+def test_profile_steps_without_a_profile_are_refused(task: Path) -> None:
+    done = openrft("run", task / "job.json", "--profile-steps", 1, code=1)
+    assert "--profile-steps belongs to --profile" in done.stderr

@@ -13,7 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from integration.engine_contract import EngineContract, Policy, assert_same, collect, requests_for
 from openrft.errors import EngineError, InvalidRequest
-from openrft.rollout import native, wave
+from openrft.models.decoder import Decoder, build_decoder, cache
+from openrft.rollout import decoding, native, wave
 from openrft.rollout.native import NativeEngine
 from openrft.types import Completion, Engine
 from random_models import SIZE, byte_tokenizer
@@ -69,9 +70,68 @@ class TestNativeEngine(EngineContract):
         return NativeEngine(policy.model, policy.tokenizer, **options)
 
 
+DECODERS: dict[Any, Decoder | None] = {}
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2", "qwen3", "qwen3+lora"])
+def written_out(request: pytest.FixtureRequest) -> Policy:
+    return build(request.param)
+
+
+class TestNativeEngineOfAWrittenOutDecoder(EngineContract):
+    @pytest.fixture
+    def policy(self, written_out: Policy) -> Policy:
+        return written_out
+
+    def make_engine(self, policy: Policy, **options: Any) -> Engine:
+        if policy.model not in DECODERS:  # once, because a decoder proves itself on weights that are no NaN
+            base = policy.model.get_base_model() if hasattr(policy.model, "get_base_model") else policy.model
+            DECODERS[policy.model] = build_decoder(base, torch.float32)
+        decoder = DECODERS[policy.model]
+        assert decoder is not None
+        return NativeEngine(policy.model, policy.tokenizer, decoder=decoder, **options)
+
+
 @pytest.fixture(scope="module")
 def qwen() -> Policy:
     return build("qwen3")
+
+
+def written_out_engine(policy: Policy, **options: Any) -> NativeEngine:
+    decoder = build_decoder(policy.model, torch.float32)
+    assert decoder is not None
+    return NativeEngine(policy.model, policy.tokenizer, decoder=decoder, **options)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_the_written_out_decoder_samples_what_transformers_samples(kind: str) -> None:
+    policy = build(kind)
+    requests = requests_for(policy, num_samples=4, max_tokens=70)
+    assert_same(
+        collect(written_out_engine(policy), requests), collect(NativeEngine(policy.model, policy.tokenizer), requests)
+    )
+
+
+@pytest.mark.parametrize("share", [1, 4, 10**6])
+def test_when_rows_of_groups_are_compacted_makes_no_difference(
+    qwen: Policy, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = requests_for(qwen, num_samples=6, max_tokens=90)
+    usual = collect(NativeEngine(qwen.model, qwen.tokenizer), requests)
+    monkeypatch.setattr(wave, "COMPACT_SHARE", share)
+    assert_same(usual, collect(written_out_engine(qwen), requests))
+
+
+def test_how_prompts_are_cut_for_reading_makes_no_difference(qwen: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = requests_for(qwen, num_samples=2, max_tokens=12)
+    whole = collect(written_out_engine(qwen), requests)
+    monkeypatch.setattr(cache, "PREFILL_TOKENS", 20)
+    assert_same(whole, collect(written_out_engine(qwen), requests))
+
+
+def test_a_group_that_is_cut_into_waves_is_sampled_as_one(qwen: Policy) -> None:
+    requests = requests_for(qwen, num_samples=5, max_tokens=12)
+    assert_same(collect(written_out_engine(qwen), requests), collect(written_out_engine(qwen, max_rows=3), requests))
 
 
 @pytest.mark.parametrize("kind", ["llama", "mistral", "gemma2", "gemma3_text"])
@@ -100,7 +160,7 @@ def test_when_rows_are_compacted_makes_no_difference(qwen: Policy, share: int, m
 def test_how_prompts_are_cut_for_the_prefill_makes_no_difference(qwen: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = requests_for(qwen, num_samples=2, max_tokens=12)
     whole = collect(NativeEngine(qwen.model, qwen.tokenizer), requests)
-    monkeypatch.setattr(wave, "PREFILL_TOKENS", 20)
+    monkeypatch.setattr(decoding, "PREFILL_TOKENS", 20)
     assert_same(whole, collect(NativeEngine(qwen.model, qwen.tokenizer), requests))
 
 
@@ -151,7 +211,7 @@ def test_by_default_memory_bounds_the_rows(qwen: Policy, monkeypatch: pytest.Mon
     engine = NativeEngine(qwen.model, qwen.tokenizer)
     requests = requests_for(qwen, num_samples=400, max_tokens=5)[:1]
     assert [sum(len(m.samples) for m in members) for members in engine._plan(requests)] == [256, 144]
-    monkeypatch.setattr(native, "memory_bytes", lambda device: 1000)
+    monkeypatch.setattr(native, "total_bytes", lambda device: 1000)
     assert len(list(engine._plan(requests))) == 400
 
 
@@ -198,3 +258,51 @@ def test_an_empty_stop_string_is_refused(qwen: Policy) -> None:
         NativeEngine(qwen.model, qwen.tokenizer).generate(
             [replace(request, sampling=replace(request.sampling, stop=("",)))]
         )
+
+
+class Failing:
+    """Runs out of memory at given forward passes, counted over all waves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: set[int]) -> None:
+        self.calls, self.rows = 0, list[int]()
+        for kind in (native.GroupCache, native.TransformersDecoding):
+            monkeypatch.setattr(kind, "next_logits", self._wrapped(kind.next_logits, at))
+
+    def _wrapped(self, next_logits: Any, at: set[int]) -> Any:
+        def wrapped(decoding: Any, token_ids: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            self.rows.append(len(token_ids))
+            if self.calls in at:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return next_logits(decoding, token_ids)
+
+        return wrapped
+
+
+@pytest.mark.parametrize("written_out", [True, False])
+@pytest.mark.parametrize("at", [{1}, {25}, {20, 21}, {4, 40}], ids=str)
+def test_a_wave_that_runs_out_of_memory_goes_on_as_halves_and_gives_the_same(
+    qwen: Policy, at: set[int], written_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = build_decoder(qwen.model, torch.float32) if written_out else None
+    requests = requests_for(qwen, num_samples=6, max_tokens=60)
+    expected = collect(NativeEngine(qwen.model, qwen.tokenizer, decoder=decoder), requests)
+    memory, told = Failing(monkeypatch, at), list[str]()
+    engine = NativeEngine(qwen.model, qwen.tokenizer, decoder=decoder, tell=told.append)
+    completions = list(engine.generate(requests))
+    assert len(completions) == 30  # each once
+    assert_same(expected, {(one.request_id, one.sample_index): one for one in completions})
+    assert len(told) == len(at)
+    assert told[0] == "30 completions at once did not fit into memory; 15 at once from here on"
+    assert max(memory.rows[max(at) :]) <= 30 // 2 ** len(at)
+    list(engine.generate(requests))  # and so do later waves
+    assert max(memory.rows[max(at) :]) <= 30 // 2 ** len(at)
+
+
+def test_a_single_completion_that_does_not_fit_is_an_error_that_says_what_to_do(
+    qwen: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Failing(monkeypatch, set(range(1000)))
+    with pytest.raises(EngineError, match="lower max_completion_tokens") as caught:
+        list(NativeEngine(qwen.model, qwen.tokenizer).generate(requests_for(qwen, num_samples=4, max_tokens=8)))
+    assert caught.value.code == "out_of_memory"

@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import load_file
 
 from random_models import write_random_model
+from run_settings import MEASURED
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -53,14 +54,14 @@ def drive(job: Path, folder: Path, *delays: float) -> tuple[int, float]:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """All that must be equal: weights bit for bit, metrics but for times, every rollout, every evaluation."""
+    """All that must be equal: weights bit for bit, metrics but the machine's, every rollout, every evaluation."""
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     rollouts = {
         path.name: [{**json.loads(line), "grading_seconds": 0} for line in path.read_text().splitlines()]
         for path in sorted((folder / "rollouts").iterdir())
     }
     return {
-        "metrics": [{k: v for k, v in row.items() if not k.startswith("time/")} for row in metrics],
+        "metrics": [{k: v for k, v in row.items() if not k.startswith(MEASURED)} for row in metrics],
         "rollouts": rollouts,
         "evaluations": {path.name: path.read_text() for path in sorted((folder / "evaluations").iterdir())},
         "checkpoints": sorted(path.name for path in (folder / "checkpoints").iterdir()),

@@ -15,6 +15,7 @@ TRAINED = {
     "groups/no_signal_share": 0.25,
     "rollout/completion_tokens_mean": 31.4,
     "time/step_seconds": 0.52,
+    "throughput/tokens_per_second": 1932.4,
 }
 VALIDATED = {"valid/reward_mean": 0.6, "valid/reward_low": 0.5, "valid/reward_high": 0.7}
 
@@ -64,7 +65,7 @@ def test_programs_get_one_json_object_per_line(capsys: pytest.CaptureFixture[str
 
 def test_a_step_is_told_in_one_line() -> None:
     assert step_line(1, 20, TRAINED, 100.0) == (
-        "step    1/20  reward 0.500  no signal 25%  tokens 31  0.52 s  2 min left"
+        "step    1/20  reward 0.500  no signal 25%  tokens 31  0.52 s  1932 tokens/s  2 min left"
     )
     assert step_line(20, 20, VALIDATED, 0.0) == "step   20/20  valid 0.600 [0.500, 0.700]"
 

@@ -18,7 +18,7 @@ MACHINE_PATHS = ["/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "/op" + "t/"]
 REGISTRY_HOSTS = ["pypi" + ".org", "pythonhosted" + ".org", "download.pytorch" + ".org", "npmjs" + ".org"]
 
 # The CPU index that PyTorch documents is the one host that installing needs by name.
-HOSTS_ALLOWED = {"scripts/setup": {"download.pytorch" + ".org"}}
+HOSTS_ALLOWED = {name: {"download.pytorch" + ".org"} for name in ("scripts/setup", "scripts/bench")}
 
 
 def committed_files() -> list[Path]:

@@ -7,16 +7,17 @@ import os
 import sys
 from typing import Annotated, NoReturn
 
-# Before torch is imported anywhere: idle OpenMP threads must not spin on cores that graders need.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import typer
 
 from openrft import __version__
 from openrft.cli import backup, data, demo, doctor, grade, keys, models, rehearse, run, serve, worker
+from openrft.config.waiting import wait_briefly
 from openrft.errors import JobInterrupted, OpenRFTError
 from openrft.evaluation.untrusted import show_controls
+
+wait_briefly()  # torch is imported by what a command calls, later
 
 app = typer.Typer(
     name="openrft",

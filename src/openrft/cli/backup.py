@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from openrft.cli.serve import DEFAULT_HOME, ArtifactsOption, DatabaseOption, HomeOption
-from openrft.config.home import home_at
+from openrft.cli.serve import ArtifactsOption, DatabaseOption, HomeOption
+from openrft.config.home import DEFAULT_HOME, home_at
 
 
 def backup(

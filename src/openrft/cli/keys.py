@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openrft.cli.run import JsonFlag
-from openrft.cli.serve import DEFAULT_HOME, DatabaseOption, HomeOption
-from openrft.config.home import home_at
+from openrft.cli.serve import DatabaseOption, HomeOption
+from openrft.config.home import DEFAULT_HOME, home_at
 from openrft.errors import InvalidRequest
 
 if TYPE_CHECKING:

@@ -38,6 +38,8 @@ def step_line(step: int, num_steps: int, metrics: Metrics, seconds_left: float |
         parts.append(f"no signal {metrics['groups/no_signal_share']:.0%}")
         parts.append(f"tokens {metrics['rollout/completion_tokens_mean']:.0f}")
         parts.append(f"{metrics['time/step_seconds']:.2f} s")
+        if "throughput/tokens_per_second" in metrics:
+            parts.append(f"{metrics['throughput/tokens_per_second']:.0f} tokens/s")
     if "valid/reward_mean" in metrics:
         low, high = metrics["valid/reward_low"], metrics["valid/reward_high"]
         parts.append(f"valid {metrics['valid/reward_mean']:.3f} [{low:.3f}, {high:.3f}]")

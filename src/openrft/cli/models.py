@@ -58,7 +58,7 @@ def chat(
 
     policy = load_policy(model, weights="frozen")
     talk = Chat(
-        NativeEngine(policy.network, policy.tokenizer),
+        NativeEngine(policy.network, policy.tokenizer, decoder=policy.decoder),
         policy.tokenizer,
         context_tokens=policy.context_tokens,
         max_tokens=max_tokens,

@@ -10,12 +10,14 @@ import typer
 from rich.console import Console
 
 from openrft.cli.live import open_display
+from openrft.config.home import kept_at_home
 from openrft.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from openrft.config.job import Job
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON lines for programs.")]
+DEFAULT_PROFILE_STEPS = 3
 ResponseFormatFile = Annotated[
     Path | None, typer.Option(help="The form that answers are held to: OpenAI's response_format as a JSON file.")
 ]
@@ -33,6 +35,13 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter, in place of the job's; may be repeated."),
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write where the time goes into the run's profile/ folder.")
+    ] = False,
+    profile_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="With --profile: steps in the middle to trace operator by operator; default 3."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Fine-tune a model by reinforcement, in the foreground.
@@ -41,6 +50,10 @@ def run(
     """
     from openrft.config.job import read_job
 
+    if profile_steps is not None and not profile:
+        raise InvalidRequest("--profile-steps belongs to --profile; give both", param="profile_steps")
+    operator_steps = (DEFAULT_PROFILE_STEPS if profile_steps is None else profile_steps) if profile else None
+
     if (job is None) == (resume is None):
         raise InvalidRequest("give a job file, or --resume with the folder of a run", param="job")
     if resume is not None:
@@ -48,25 +61,40 @@ def run(
             raise InvalidRequest(
                 "a resumed run keeps its settings; leave out --seed, --model, --set and --dir", param="resume"
             )
-        execute(None, resume, as_json=as_json)
+        execute(None, resume, as_json=as_json, profile_steps=operator_steps)
         return
     assert job is not None
     document = override(read_job(job), seed=seed, model=model, settings=setting or [])
     stem = job.stem if job.stem != "job" else job.resolve().parent.name
-    execute(document, folder or Path("runs") / f"{stem}-{document.seed}", as_json=as_json)
+    folder = folder or Path("runs") / f"{stem}-{document.seed}"
+    execute(document, folder, as_json=as_json, profile_steps=operator_steps)
 
 
-def execute(job: Job | None, folder: Path, *, as_json: bool) -> dict[str, Any]:
-    """Start ``job`` in ``folder``, or resume what is there; show it live and print where everything is."""
+def execute(job: Job | None, folder: Path, *, as_json: bool, profile_steps: int | None) -> dict[str, Any]:
+    """Start ``job`` in ``folder``, or resume what is there; show it live and print where everything is.
+
+    ``profile_steps``: None without a profile, else of how many steps it shall hold every operator.
+    """
+    from openrft.config.heap import keep_freed_memory
+    from openrft.training.reuse import open_kept
     from openrft.training.run import resume_run, start_run
 
+    keep_freed_memory()
     console = Console()
+    folder_of_kept = kept_at_home()
+    kept = None if folder_of_kept is None else open_kept(folder_of_kept, run=str(folder.absolute()))
     with open_display(console, as_json=as_json) as display:
-        report = resume_run(folder, display) if job is None else start_run(job, folder, display)
+        if job is None:
+            report = resume_run(folder, display, kept=kept, profile_steps=profile_steps)
+        else:
+            report = start_run(job, folder, display, kept=kept, profile_steps=profile_steps)
     if as_json:
         print(json.dumps({"type": "report", "dir": str(folder), "report": report}, ensure_ascii=False))
         return report
     print_report(console, report)
+    if profile_steps is not None:
+        print_time(console, report)
+        console.print(f"\nprofile {folder / 'profile'}", highlight=False, markup=False, end="")
     console.print(f"\nmodel   {folder / 'model'}\nreport  {folder / 'report.md'}", highlight=False, markup=False)
     return report
 
@@ -77,6 +105,15 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
     from openrft.evaluation.report import Report
 
     console.print(to_terminal(Report.from_json(report)))
+
+
+def print_time(console: Console, report: dict[str, Any]) -> None:
+    """Where a run's time went, as a terminal table."""
+    from openrft.evaluation.render import time_to_terminal
+    from openrft.evaluation.time_spent import TimeSpent
+
+    console.print()
+    console.print(time_to_terminal(TimeSpent.from_json(report["time_spent"])))
 
 
 def override(job: Job, *, seed: int | None, model: str | None, settings: list[str]) -> Job:

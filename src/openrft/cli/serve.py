@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openrft.config.home import ARTIFACTS_VARIABLE, DATABASE_VARIABLE, Home, home_at
+from openrft.config.home import ARTIFACTS_VARIABLE, DATABASE_VARIABLE, DEFAULT_HOME, HOME_VARIABLE, Home, home_at
 from openrft.config.settings import SETTINGS_FILE, Settings, read_settings
 from openrft.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from openrft.store import Store
 
-HomeOption = Annotated[Path, typer.Option("--home", help="The folder in which everything is kept.")]
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar=HOME_VARIABLE, help="The folder in which everything is kept.")
+]
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
@@ -41,7 +43,6 @@ AliasOption = Annotated[
         help="A model name of existing scripts, and the model that answers to it here; may be repeated.",
     ),
 ]
-DEFAULT_HOME = Path("~/.openrft")
 
 
 def serve(

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from openrft.cli.serve import DEFAULT_HOME, AliasOption, ArtifactsOption, DatabaseOption, HomeOption, settings_with
-from openrft.config.home import home_at
+from openrft.cli.serve import AliasOption, ArtifactsOption, DatabaseOption, HomeOption, settings_with
+from openrft.config.home import DEFAULT_HOME, home_at
 
 
 def worker(

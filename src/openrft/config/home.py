@@ -5,14 +5,26 @@ home/
 ├── openrft.db       SQLite: projects, jobs, events, steps (or a PostgreSQL server elsewhere)
 ├── artifacts/       files, rollouts, checkpoints, models (or an object store elsewhere)
 ├── jobs/            a worker's run folders
+├── kept/            what runs keep for one another: evaluations of untouched bases, what is fastest on this machine
 ├── serving.sock     where the process that answers chat requests listens
 └── lock             one server per folder
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+HOME_VARIABLE = "OPENRFT_HOME"
+"""The environment variable that names the folder where nothing else does."""
+
+DEFAULT_HOME = Path("~/.openrft")
+"""The folder where the variable does not name one either."""
+
+KEPT_FOLDER = "kept"
+"""In the home: what runs keep for one another."""
 
 DATABASE_VARIABLE = "OPENRFT_DATABASE"
 """The environment variable that may hold the database's URL; a command line would show the password in it."""
@@ -40,6 +52,11 @@ class Home:
         return self.path / "jobs"
 
     @property
+    def kept(self) -> Path:
+        """What runs keep for one another."""
+        return self.path / KEPT_FOLDER
+
+    @property
     def socket(self) -> Path:
         """Where the process that answers chat requests listens."""
         return self.path / "serving.sock"
@@ -53,9 +70,27 @@ class Home:
 def home_at(path: Path, *, database_url: str | None = None, artifacts: str | None = None) -> Home:
     """The home in the folder ``path``, made for its owner alone where it does not exist."""
     path = path.expanduser().absolute()
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path)
     return Home(
         path=path,
         database_url=database_url or f"sqlite:///{path / 'openrft.db'}",
         artifacts=artifacts or str(path / "artifacts"),
     )
+
+
+def kept_at_home(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """What runs keep for one another where no server is told a home; None for a user without a home.
+
+    The folder need not exist.
+    """
+    try:
+        path = Path(environment.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute()
+    except RuntimeError:  # the system knows no home folder of this user
+        return None
+    return path / KEPT_FOLDER
+
+
+def make_private(path: Path) -> None:
+    """Make a folder for its owner alone, and those above it that are missing."""
+    for folder in (*reversed(path.parents), path):
+        folder.mkdir(mode=0o700, exist_ok=True)

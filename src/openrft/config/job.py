@@ -55,6 +55,8 @@ class ReinforcementHyperparameters(Spec):
     """What trains: every weight, or a low-rank adapter beside them."""
     lora_rank: Annotated[int, Field(ge=1, le=512)] = 16
     """Rank of the adapter; its scale alpha is twice the rank."""
+    precision: Literal["float32", "bfloat16"] | Auto = "auto"
+    """What matrix products are computed in, when sampling and when training; weights stay as they are stored."""
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     """Sampling temperature in training and sampled evaluation."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0

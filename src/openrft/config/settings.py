@@ -6,7 +6,8 @@ Keys are never in the file: it names the environment variable that holds one.
     base_url = "https://api.openai.com/v1"
     api_key_env = "OPENAI_API_KEY"
 
-``openrft serve`` reads three more: ``[aliases]``, ``[served_models."name"]`` and ``[server]``.
+``openrft serve`` reads three more: ``[aliases]``, ``[served_models."name"]`` and ``[server]``. Every run reads
+``[evaluation]``.
 """
 
 from __future__ import annotations
@@ -97,6 +98,15 @@ class ServerSettings(Spec):
     """Most requests of one key, on average; five seconds' worth may come at once."""
 
 
+class EvaluationSettings(Spec):
+    """What runs keep for one another."""
+
+    reuse_base: bool = True
+    """Whether the untouched base's evaluation is taken from an earlier run where that is sure to be the same."""
+    kept_megabytes: Annotated[int, Field(strict=True, ge=1)] = 512
+    """Most space for them; the least recently used make room."""
+
+
 class Settings(Spec):
     """What one machine knows and a job does not say."""
 
@@ -109,6 +119,7 @@ class Settings(Spec):
     served_models: dict[str, ServedModel] = Field(default_factory=dict)
     """Models that a server elsewhere answers for (vLLM, or anything that speaks OpenAI's chat completions)."""
     server: ServerSettings = Field(default_factory=ServerSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
 
 
 def settings_path(environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Path | None:

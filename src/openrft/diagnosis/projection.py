@@ -33,7 +33,7 @@ class Latency:
     max_seconds: float
     grades_per_second: float  # while at least one grade was in work
     collect_seconds: float  # sampling and grading together
-    waiting_seconds: float  # of them, after the last answer was sampled: nothing but grading
+    waiting_seconds: float  # of them, those in which sampling stood still or was over: nothing but grading
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

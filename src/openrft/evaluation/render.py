@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from openrft.evaluation.report import Arm, Comparison, Report, RowChange
 from openrft.evaluation.statistics import Interval
+from openrft.evaluation.time_spent import TimeSpent, speed_text, table
 from openrft.evaluation.untrusted import fenced, markdown_text, shorten, show_controls
 from openrft.evaluation.verdict import difference_text, interval_text
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _STYLES = {"better": "bold green", "worse": "bold red", "no change": "bold yellow", "not measured": "bold yellow"}
 _SHOWN_CHARACTERS = 2_000  # of one prompt or output in Markdown; the JSON holds all
 _COLUMNS = ("metric", "base", "tuned", "difference (paired)", "p", "better / same / worse")
+_TIME_COLUMNS = ("phase", "seconds", "share")
 
 
 def to_terminal(report: Report, *, max_rows: int = 3) -> RenderableType:
@@ -55,12 +57,35 @@ def to_markdown(report: Report, *, curve_path: PurePath | str | None = None, max
     lines += ["Intervals are 95 %. The first line is the primary result; the others are reported beside it.", ""]
     lines += ["## What to know about these numbers", ""]
     lines += [f"- {markdown_text(note)}" for note in report.notes]
-    lines += ["", "## Completions", "", *_arms_table(report.arms), "", "## The job", "", *_facts(report), ""]
+    lines += ["", "## Completions", "", *_arms_table(report.arms), ""]
+    if report.time_spent is not None:
+        lines += ["## Where the time went", "", *_time_table(report.time_spent), ""]
+    lines += ["## The job", "", *_facts(report), ""]
     worse = _worse_rows(report)
     lines += [f"## {_worse_heading(report, min(max_rows, len(worse)))}", ""]
     for row in worse[:max_rows]:
         lines += _markdown_row(row)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def time_to_terminal(spent: TimeSpent) -> RenderableType:
+    """Phases with their seconds and shares, and tokens per second, for ``rich.console.Console.print``."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for number, column in enumerate(_TIME_COLUMNS):
+        shown.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for cells in table(spent):
+        shown.add_row(*cells)
+    return Group(shown, Text(), Text(speed_text(spent)))
+
+
+def _time_table(spent: TimeSpent) -> list[str]:
+    lines = [f"| {' | '.join(_TIME_COLUMNS)} |", "| --- | ---: | ---: |"]
+    lines += [f"| {' | '.join(cells)} |" for cells in table(spent)]
+    return [*lines, "", speed_text(spent)]
 
 
 def _counts_line(report: Report) -> list[RenderableType]:

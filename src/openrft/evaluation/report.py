@@ -15,6 +15,7 @@ from openrft.evaluation.curve import CurvePoint
 from openrft.evaluation.evaluation import PASS_THRESHOLD, Evaluation, EvaluationRow, Mode, mean_or_none
 from openrft.evaluation.selection import SelectionFacts
 from openrft.evaluation.statistics import Interval, PairedDifference, paired_difference
+from openrft.evaluation.time_spent import TimeSpent
 
 Metric = Literal["mean score", "pass rate"]
 RowsKind = Literal["test", "validation"]
@@ -86,6 +87,7 @@ class Report:
     num_rows_left_out: int  # beyond ``max_rows``; those that got better most are the first to go
     selection: SelectionFacts | None
     curve: list[CurvePoint]
+    time_spent: TimeSpent | None = None  # None: there was no training to tell of
 
     @property
     def primary(self) -> Comparison:
@@ -155,6 +157,7 @@ class Report:
             num_rows_left_out=data["num_rows_left_out"],
             selection=None if selection is None else SelectionFacts(**selection),
             curve=[CurvePoint.from_json(point) for point in data["curve"]],
+            time_spent=TimeSpent.from_json(data["time_spent"]) if data.get("time_spent") else None,
         )
 
 
@@ -168,6 +171,7 @@ def build_report(
     rows_kind: RowsKind = "test",
     selection: SelectionFacts | None = None,
     curve: Sequence[CurvePoint] = (),
+    time_spent: TimeSpent | None = None,
     pass_threshold: float = PASS_THRESHOLD,
     clusters: Mapping[str, Hashable] | None = None,
     max_rows: int = 200,
@@ -197,6 +201,7 @@ def build_report(
         num_rows_left_out=len(changes[max_rows:]),
         selection=selection,
         curve=list(curve),
+        time_spent=time_spent,
     )
 
 

@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from openrft.errors import ModelError
 from openrft.models.catalog import locate_model
+from openrft.models.decoder import Decoder, build_decoder
 from openrft.models.head import check_head
 
 transformers_logging.disable_progress_bar()  # a run has one display, its own
@@ -29,7 +30,8 @@ class Policy:
     """The weights being trained, with their tokenizer.
 
     ``network`` is the transformers module that both the engine and the trainer run; with LoRA its linear layers carry
-    the adapter in place and ``adapter`` is PEFT's handle on it.
+    the adapter in place and ``adapter`` is PEFT's handle on it. ``decoder`` computes with the network's parameters, and
+    is None for architectures that run through transformers' own forward pass.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Policy:
     tokenizer: Any  # transformers.PreTrainedTokenizerBase
     adapter: Any = None  # peft.PeftModel, or None when every weight trains
     notes: list[str]  # what a user should know about how it was loaded
+    decoder: Decoder | None = None
+    autocast: torch.dtype | None = None  # what products are computed in where there is no decoder; None: as stored
 
     @property
     def context_tokens(self) -> int:
@@ -48,6 +52,17 @@ class Policy:
     def num_parameters(self) -> int:
         """All weights, tied ones once."""
         return sum(parameter.numel() for parameter in self.network.parameters())
+
+    @property
+    def compute_type(self) -> torch.dtype:
+        """What matrix products are computed in."""
+        own: torch.dtype = self.network.dtype
+        return self.decoder.dtype if self.decoder is not None else self.autocast or own
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """From now on compute matrix products in ``dtype``; the parameters stay as they are stored."""
+        self.decoder = build_decoder(self.network, dtype)
+        self.autocast = None if self.decoder is not None or dtype == self.network.dtype else dtype
 
     def trained_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """Names and tensors of what trains, in a stable order."""
@@ -123,9 +138,16 @@ def load_policy(
     check_head(network)
     policy = Policy(name=name, source=source, network=network, tokenizer=tokenizer, notes=notes)
     network.requires_grad_(weights == "full")
+    policy.compute_in(network.dtype)
     if weights == "lora":
         attach_adapter(policy, rank=lora_rank, seed=seed)
     return policy
+
+
+def cast_weights(policy: Policy, dtype: torch.dtype) -> None:
+    """Store the parameters in ``dtype``. Buffers keep theirs: rounded rotary frequencies would mix up far positions."""
+    for parameter in policy.network.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 def attach_adapter(policy: Policy, *, rank: int, seed: int) -> None:
@@ -145,6 +167,7 @@ def attach_adapter(policy: Policy, *, rank: int, seed: int) -> None:
         warnings.simplefilter("ignore", UserWarning)
         torch.manual_seed(seed)
         policy.adapter = get_peft_model(policy.network, config).eval()
+    policy.compute_in(policy.network.dtype)  # the layers are others now
 
 
 def _complete_tokenizer(tokenizer: Any, network: Any, notes: list[str]) -> None:

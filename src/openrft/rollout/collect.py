@@ -7,7 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from openrft.errors import EngineError
-from openrft.rollout.outage import Patience, await_grades, grade_again
+from openrft.rollout.clock import PhaseClock
+from openrft.rollout.outage import Patience, await_grades, grade_again, is_out_of_reach
 from openrft.rollout.prompt import read_sample
 from openrft.types import (
     Completion,
@@ -60,14 +61,16 @@ def collect(
     model: str = "",
     on_rollout: Callable[[], None] | None = None,
     patience: Patience | None = None,
+    clock: PhaseClock | None = None,
 ) -> list[RolloutGroup]:
     """One group of ``num_samples`` graded rollouts per prompt, in the order of ``prompts``.
 
     (``seed``, ``stream``, ``step``) and each prompt's place in ``prompts`` name the random numbers; see
     :class:`~openrft.types.NoiseKey`. Its place and not its example: a step that reaches into the next epoch may hold
     one example twice, and must not sample it twice the same. With ``patience``, an outage of the grader is sat out; see
-    :mod:`openrft.rollout.outage`. Raises :class:`EngineError` when the engine leaves
-    completions out or gives one twice; a grade that failed is a grade with an error and does not raise.
+    :mod:`openrft.rollout.outage`. ``clock`` is told what is sampling, grading in this thread, waiting, and an outage.
+    Raises :class:`EngineError` when the engine leaves completions out or gives one twice; a grade that failed is a
+    grade with an error and does not raise.
     """
     requests = [
         GenerationRequest(
@@ -80,14 +83,15 @@ def collect(
         for number, prompt in enumerate(prompts)
     ]
     noise = (seed, stream, step)
+    clock = clock or PhaseClock()
     pool = ThreadPoolExecutor(GRADING_THREADS, thread_name_prefix="grading")
     try:
-        finished = _sample_and_grade(engine, grader, pool, prompts, requests, noise, model, on_rollout)
+        finished = _sample_and_grade(engine, grader, pool, prompts, requests, noise, model, on_rollout, clock)
         expected = len(prompts) * num_samples
         if len(finished) != expected:
             raise EngineError(f"the engine gave {len(finished)} completions where {expected} were asked for")
         ordered = [finished[number, sample] for number in range(len(prompts)) for sample in range(num_samples)]
-        grades = _await(ordered, grader, pool, patience)
+        grades = _await(ordered, grader, pool, patience, clock)
         rollouts = [_rollout(one, grade) for one, grade in zip(ordered, grades, strict=True)]
         return [
             RolloutGroup(
@@ -103,20 +107,27 @@ def collect(
 
 
 def _await(
-    ordered: Sequence[_Finished], grader: Grader, pool: ThreadPoolExecutor, patience: Patience | None
+    ordered: Sequence[_Finished],
+    grader: Grader,
+    pool: ThreadPoolExecutor,
+    patience: Patience | None,
+    clock: PhaseClock,
 ) -> list[Grade]:
     """The grades of ``ordered``; with ``patience``, those that an outage left out are asked for again."""
-    if patience is None:
-        return [one.grades.result()[one.number] for one in ordered]
-    await_grades((one.grades for one in ordered), patience)
+    with clock.phase("waiting"):
+        if patience is not None:
+            await_grades((one.grades for one in ordered), patience)
+        grades = [one.grades.result()[one.number] for one in ordered]
+    if patience is None or not any(is_out_of_reach(one) for one in grades):
+        return grades
 
     def grade(asked: Sequence[GradingRequest]) -> list[Grade]:
         future = pool.submit(grader.grade, asked)
         await_grades([future], patience)
         return future.result()
 
-    grades = [one.grades.result()[one.number] for one in ordered]
-    return grade_again(grade, [one.request for one in ordered], grades, patience)
+    with clock.phase("outage"):
+        return grade_again(grade, [one.request for one in ordered], grades, patience)
 
 
 def _sample_and_grade(
@@ -128,6 +139,7 @@ def _sample_and_grade(
     noise: tuple[int, int, int],
     model: str,
     on_rollout: Callable[[], None] | None,
+    clock: PhaseClock,
 ) -> dict[_Place, _Finished]:
     """Every completion by its place, each with the grading that was begun while others were still being sampled."""
     finished: dict[_Place, _Finished] = {}
@@ -139,7 +151,8 @@ def _sample_and_grade(
         grades: Future[list[Grade]]
         if grader.is_inline:  # a thread would only fight with sampling for the interpreter
             grades = Future()
-            grades.set_result(grader.grade(batch))
+            with clock.phase("grading"):
+                grades.set_result(grader.grade(batch))
         else:
             grades = pool.submit(grader.grade, batch)
         for number, (place, completion, request) in enumerate(waiting):
@@ -147,7 +160,7 @@ def _sample_and_grade(
         waiting.clear()
 
     is_structured = any(request.sampling.json_schema for request in requests)
-    for completion in engine.generate(requests):
+    for completion in clock.each("sampling", engine.generate(requests)):
         place = (completion.request_id, completion.sample_index)
         if place in seen:
             raise EngineError(f"the engine gave completion {place[1]} of prompt {place[0]} twice")

@@ -17,13 +17,14 @@ from openrft.rollout.kv_cache import WaveCache, layer_windows
 class PolicyForward:
     """Calls a transformers model, or a PEFT model around one, without copying or changing its weights."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, autocast: torch.dtype | None = None) -> None:
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
             raise EngineError("the native engine cannot generate with prompt-learning adapters; use LoRA instead")
         if base.config.is_encoder_decoder:
             raise EngineError(f"the native engine needs a decoder-only model, not {base.config.model_type!r}")
         self.model = model
+        self._autocast = autocast
         self.config = base.config.get_text_config(decoder=True)
         layer_windows(self.config)  # refuses layers it does not know now rather than at the first prompt
         accepted = inspect.signature(base.forward).parameters
@@ -83,7 +84,7 @@ class PolicyForward:
         for module in training:
             module.training = False
         try:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None):
                 yield
         finally:
             # Inside an autocast region the weights' casts are kept, and those made here would hide the

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openrft.rollout.constraint import Matcher, SchemaCompiler, StuckAnswers
+from openrft.rollout.decoding import PREFILL_TOKENS, prefill_prompts
 from openrft.rollout.forward import PolicyForward
 from openrft.rollout.joining_cache import JoiningCache
 from openrft.rollout.kv_cache import DecodeMask
 from openrft.rollout.noise import completion_keys, uniforms
 from openrft.rollout.sampling import draw
-from openrft.rollout.wave import NOISE_BLOCK, PREFILL_TOKENS, prefill_prompts
+from openrft.rollout.wave import NOISE_BLOCK
 from openrft.types import FinishReason, GenerationRequest
 
 

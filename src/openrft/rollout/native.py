@@ -2,9 +2,9 @@
 
     requests → checked → cut into waves of at most ``max_rows`` completions → each wave decoded (see wave.py)
 
-The engine calls the forward pass of the transformers module that is being trained, so sampling and training
-run the same model code and weights are never copied: an optimizer step is seen by the next token. What it
-adds is the key/value cache, one prefill per prompt for its whole group, and sampling by named noise. Results
+The engine computes with the parameters that are being trained, so sampling and training see the same weights: an
+optimizer step is seen by the next wave. What it adds is the key/value cache, one prefill per prompt for its whole
+group, and sampling by named noise. Results
 do not depend on the waves: batching changes logits only by float rounding (about 1e-6), which can move a
 token only where two lie that close together.
 """
@@ -12,14 +12,16 @@ token only where two lie that close together.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from openrft.errors import InvalidRequest
+from openrft.errors import EngineError, InvalidRequest
+from openrft.models.decoder import Decoder, GroupCache
+from openrft.models.memory import is_out_of_memory, release_memory, total_bytes
 from openrft.rollout.constraint import SchemaCompiler
+from openrft.rollout.decoding import Decoding, TransformersDecoding
 from openrft.rollout.forward import PolicyForward
 from openrft.rollout.wave import Member, Wave
 from openrft.types import Completion, GenerationRequest
@@ -37,15 +39,30 @@ class NativeEngine:
     ``max_rows`` bounds the completions decoded together; by default 256 on a CPU and 512 on an accelerator,
     and fewer where an eighth of the device's memory does not hold their cache. ``version`` counts the
     optimizer steps behind the weights. A completion ends at any end-of-text id that the model's generation
-    config or the tokenizer names.
+    config or the tokenizer names. With ``decoder``, the model's own (see :mod:`openrft.models.decoder`), every prompt
+    is stored once for its group and logits are computed in the decoder's type; without, transformers computes them,
+    under ``autocast`` where that is given. A wave that memory does not hold is begun anew with half of its rows, all
+    later ones have as many at most, and ``tell`` is told.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, max_rows: int | None = None, version: int = 0) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        max_rows: int | None = None,
+        version: int = 0,
+        decoder: Decoder | None = None,
+        autocast: torch.dtype | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         if max_rows is not None and max_rows < 1:
             raise InvalidRequest(f"max_rows is {max_rows}; it must be at least 1", param="max_rows")
-        self._forward = PolicyForward(model)
+        self._forward = PolicyForward(model, autocast)
+        self._decoder = decoder
         self._tokenizer = tokenizer
         self._max_rows = max_rows
+        self._tell = tell
         self._version = version
         self._stop_ids = stop_ids_of(model, tokenizer)
         self._compiler = schema_compiler(model, tokenizer)
@@ -66,12 +83,73 @@ class NativeEngine:
 
     def _generate(self, requests: list[GenerationRequest]) -> Iterator[Completion]:
         for members in self._plan(requests):
-            stop_ids = torch.tensor(self._stop_ids, dtype=torch.long, device=self._forward.device)
-            wave = Wave(members, self._forward, self._tokenizer, stop_ids, self._version, self._compiler)
-            while not wave.is_finished:
+            yield from self._decode(members)
+
+    def _decode(self, members: list[Member]) -> Iterator[Completion]:
+        """The completions of a wave, or of smaller ones where memory does not hold it.
+
+        A smaller wave begins anew with what has not been yielded. A completion's tokens depend on its noise and not on
+        who is beside it, so they are those that it had.
+        """
+        wave: Wave | None = None
+        done: set[tuple[int, int]] = set()
+        while wave is None or not wave.is_finished:
+            finished: list[Completion] | None = None
+            try:
+                wave = wave or self._wave(members)
                 with self._forward.computing():
                     finished = wave.advance()
-                yield from finished
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            if finished is None:  # outside of the handler, which would hold on to what is to be given back
+                wave = None
+                release_memory()
+                for fewer in self._fewer_rows(members, done):
+                    yield from self._decode(fewer)
+                return
+            done |= {(completion.request_id, completion.sample_index) for completion in finished}
+            yield from finished
+
+    def _wave(self, members: list[Member]) -> Wave:
+        stop_ids = torch.tensor(self._stop_ids, dtype=torch.long, device=self._forward.device)
+        if self._decoder is not None:
+            self._decoder.refresh()
+        return Wave(members, self._begin, self._tokenizer, stop_ids, self._version, self._compiler)
+
+    def _fewer_rows(self, members: list[Member], done: set[tuple[int, int]]) -> Iterator[list[Member]]:
+        """What is left of a wave that did not fit, in waves of half its rows, as are all from now on."""
+        num_rows = sum(len(member.samples) for member in members)
+        if num_rows == 1:
+            request = members[0].request
+            raise EngineError(
+                f"a completion of {request.sampling.max_tokens} tokens after a prompt of "
+                f"{len(request.prompt_token_ids)} does not fit into memory beside the model; lower "
+                "max_completion_tokens, shorten the prompts or take a smaller model",
+                code="out_of_memory",
+            )
+        self._max_rows = num_rows // 2
+        if self._tell is not None:
+            words = f"{num_rows} completions at once did not fit into memory"
+            self._tell(f"{words}; {self._max_rows} at once from here on")
+        left = [
+            Member(member.request, rest)
+            for member in members
+            if (rest := [sample for sample in member.samples if (member.request.id, sample) not in done])
+        ]
+        while left:
+            room, wave = self._max_rows, list[Member]()  # which may have fallen again meanwhile
+            while left and room:
+                request, samples = left[0].request, left[0].samples
+                wave.append(Member(request, samples[:room]))
+                left[:1] = [Member(request, samples[room:])] if len(samples) > room else []
+                room -= len(wave[-1].samples)
+            yield wave
+
+    def _begin(self, prompts: list[list[int]], counts: list[int], max_tokens: int) -> Decoding:
+        if self._decoder is not None:
+            return GroupCache(self._decoder, prompts, counts, max_tokens)
+        return TransformersDecoding(self._forward, prompts, counts, max_tokens)
 
     def _plan(self, requests: list[GenerationRequest]) -> Iterator[list[Member]]:
         """Cut into waves: same temperature and top-p, similar prompt lengths, at most as many rows as fit."""
@@ -109,7 +187,7 @@ class NativeEngine:
         rows = DEFAULT_ROWS["cpu" if device.type == "cpu" else "accelerator"]
         columns = max(len(r.prompt_token_ids) for r in requests) + max(r.sampling.max_tokens for r in requests)
         row_bytes = self._forward.token_bytes * columns
-        return max(1, min(rows, int(CACHE_SHARE * memory_bytes(device)) // row_bytes))
+        return max(1, min(rows, int(CACHE_SHARE * total_bytes(device)) // row_bytes))
 
     def _check(self, request: GenerationRequest) -> None:
         """Refuse what cannot be sampled, naming the field, the value and the fix."""
@@ -168,13 +246,3 @@ def schema_compiler(model: Any, tokenizer: Any) -> SchemaCompiler:
     """What holds the answers of ``model`` to schemas."""
     vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
     return SchemaCompiler(tokenizer, vocabulary_size=vocabulary_size, stop_ids=stop_ids_of(model, tokenizer))
-
-
-def memory_bytes(device: torch.device) -> int:
-    """The memory of the machine, or of the accelerator."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not every system tells
-        return 4 << 30

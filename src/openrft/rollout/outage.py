@@ -69,7 +69,7 @@ def grade_again(
     done = list(grades)
     known_good = next((number for number, one in enumerate(done) if one.failure is None and one.was_asked), None)
     began, pause, tries_while_up, rounds = time.monotonic(), patience.first_pause, 0, 0
-    while pending := [number for number, one in enumerate(done) if _is_out_of_reach(one)]:
+    while pending := [number for number, one in enumerate(done) if is_out_of_reach(one)]:
         left = patience.seconds - (time.monotonic() - began)
         if left <= 0 or tries_while_up >= _TRIES_WHILE_UP:
             break
@@ -88,9 +88,9 @@ def grade_again(
             done[number] = _with_spent(one, done[number])
         probe_came = False
         if known_good is not None:  # the probe's own grade is kept nowhere, only what it cost
-            probe_came = not _is_out_of_reach(again[-1]) and again[-1].was_asked
+            probe_came = not is_out_of_reach(again[-1]) and again[-1].was_asked
             done[known_good] = _with_spent(done[known_good], again[-1])
-        rescued = sum(not _is_out_of_reach(done[number]) for number in pending)
+        rescued = sum(not is_out_of_reach(done[number]) for number in pending)
         rounds += 1
         tries_while_up = 0 if rescued else tries_while_up + probe_came
         pause = patience.first_pause if rescued or probe_came else min(2 * pause, patience.longest_pause)
@@ -134,7 +134,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _is_out_of_reach(grade: Grade) -> bool:
+def is_out_of_reach(grade: Grade) -> bool:
+    """Whether there is no score because the grader could not be asked: asking later may give one."""
     return grade.error is not None and grade.error.transient
 
 

@@ -1,8 +1,10 @@
 """A wave: completions that are decoded together, from their prompts' prefill until the last one is finished.
 
-    prefill     prompts left-padded, each once          → logits [prompts, V], repeated per completion
+    prefill     every prompt once                       → logits of its completions' first tokens
     repeat      draw one token per row → finished rows become completions → forward all rows by one token
-    compact     when enough rows have finished, the last live rows move into their places
+    compact     when enough rows have finished, the others go on without them
+
+Where logits come from is the decoding's matter (see decoding.py); here tokens are drawn and completions end.
 
 The loop does no Python work per row except for rows that finish (and rows with stop strings, whose text is
 followed).
@@ -10,7 +12,7 @@ followed).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +22,11 @@ from torch import Tensor
 
 from openrft.errors import EngineError
 from openrft.rollout.constraint import Matcher, SchemaCompiler
-from openrft.rollout.forward import PolicyForward
-from openrft.rollout.kv_cache import DecodeMask, WaveCache
+from openrft.rollout.decoding import Decoding
 from openrft.rollout.noise import completion_keys, uniforms
 from openrft.rollout.sampling import draw
 from openrft.rollout.stops import StopWatch
 from openrft.types import Completion, FinishReason, GenerationRequest
-
-PREFILL_TOKENS = 8192
-"""Padded prompt tokens of one prefill forward (one prompt may be longer): bounds the activations' memory."""
 
 NOISE_BLOCK = 64
 """Positions whose random numbers are computed at once."""
@@ -36,13 +34,16 @@ NOISE_BLOCK = 64
 COMPACT_SHARE = 16
 """Compact when one row in so many has finished. Between 8 and 64 it makes no difference; never costs twice as much."""
 
+GPU_COMPACT_SHARE = 4
+"""The same on a GPU, where a row more costs little and other shapes a new graph."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Consecutive completions of one request."""
+    """Completions of one request."""
 
     request: GenerationRequest
-    samples: range  # sample indices, counted as the noise counts them
+    samples: Sequence[int]  # sample indices, counted as the noise counts them
 
 
 @dataclass(slots=True)
@@ -56,20 +57,23 @@ class Row:
     text: str | None = None  # set when a stop string was completed
 
 
+Begin = Callable[[list[list[int]], list[int], int], Decoding]
+"""A decoding of prompts, with how many rows of each, and at most how many tokens."""
+
+
 class Wave:
     """Decodes its members' completions; all of them share temperature and top-p."""
 
     def __init__(
         self,
         members: Sequence[Member],
-        forward: PolicyForward,
+        begin: Begin,
         tokenizer: Any,
         stop_ids: Tensor,
         version: int,
         compiler: SchemaCompiler,
     ) -> None:
         self._members = sorted(members, key=lambda member: len(member.request.prompt_token_ids))
-        self._forward = forward
         self._tokenizer = tokenizer
         self._stop_ids = stop_ids  # [E]
         self._version = version
@@ -77,14 +81,12 @@ class Wave:
         self._sampling = self._members[0].request.sampling
         self._rows = [self._row(member, sample) for member in self._members for sample in member.samples]
         self._keys = np.concatenate([completion_keys(m.request.noise, list(m.samples)) for m in self._members])
-        device, size = forward.device, len(self._rows)
-        lengths = [len(row.request.prompt_token_ids) for row in self._rows]
+        device, size = stop_ids.device, len(self._rows)
         limits = [row.request.sampling.max_tokens for row in self._rows]
-        self._width, self._steps = max(lengths), max(limits)
+        self._steps = max(limits)
         self._limit_values = frozenset(limits)
         self._step = 0  # tokens drawn so far in every row
         self._limits = torch.tensor(limits, device=device)  # [R]
-        self._positions = torch.tensor(lengths, device=device) - 1  # [R] position of the row's newest token
         self._live = torch.ones(size, dtype=torch.bool, device=device)
         self._num_live = size
         self._watching = any(row.watch for row in self._rows)
@@ -92,8 +94,8 @@ class Wave:
         self._tokens = torch.empty(size, self._steps, dtype=torch.long, device=device)
         self._logprobs = torch.empty(size, self._steps, dtype=torch.float32, device=device)
         self._uniforms = torch.empty(0)  # [R, NOISE_BLOCK]
-        self._cache: WaveCache | None = None
-        self._mask: DecodeMask | None = None
+        prompts = [member.request.prompt_token_ids for member in self._members]
+        self._decoding = begin(prompts, [len(member.samples) for member in self._members], self._steps)
 
     @property
     def is_finished(self) -> bool:
@@ -103,10 +105,14 @@ class Wave:
     def advance(self) -> list[Completion]:
         """Draw tokens until at least one completion is finished, and return those that are."""
         while True:
-            logits = self._decode() if self._step else self._prefill()
+            if self._step:
+                logits = self._decoding.next_logits(self._tokens[:, self._step - 1])
+            else:
+                logits = self._decoding.read_prompts()
             finished = self._draw(logits)
             if finished:
-                if not self.is_finished and (len(self._rows) - self._num_live) * COMPACT_SHARE >= len(self._rows):
+                share = COMPACT_SHARE if logits.device.type == "cpu" else GPU_COMPACT_SHARE
+                if not self.is_finished and (len(self._rows) - self._num_live) * share >= len(self._rows):
                     self._compact()
                 return finished
 
@@ -115,48 +121,6 @@ class Wave:
         watch = StopWatch(sampling.stop, self._tokenizer) if sampling.stop else None
         matcher = sampling.json_schema and self._compiler.start(sampling.json_schema, request.prompt_token_ids)
         return Row(request, sample, watch, matcher or None)
-
-    def _prefill(self) -> Tensor:
-        """Store every prompt's keys and values for all its rows; logits ``[R, V]`` of the first tokens."""
-        device = self._forward.device
-        # The last token drawn is never fed back, so its column is not needed.
-        capacity = self._width + self._steps - 1
-        self._cache = WaveCache(self._forward.config, num_rows=len(self._rows), width=self._width, capacity=capacity)
-        logits, start = [], 0
-        for chunk in self._chunks():
-            repeats = torch.tensor([len(member.samples) for member in chunk], device=device)
-            source = torch.repeat_interleave(torch.arange(len(chunk), device=device), repeats)  # [rows]
-            rows = slice(start, start + len(source))
-            start = rows.stop
-            self._cache.begin_chunk(rows, source)
-            prompts = [member.request.prompt_token_ids for member in chunk]
-            logits.append(prefill_prompts(self._forward, prompts, self._cache).index_select(0, source))
-        self._cache.end_prefill()
-        padding = self._width - 1 - self._positions  # [R]
-        ready_made = self._forward.takes_ready_masks
-        self._mask = DecodeMask(self._forward.config, padding, capacity, self._forward.dtype, ready_made=ready_made)
-        return torch.cat(logits)
-
-    def _chunks(self) -> list[list[Member]]:
-        """Members in order, cut so that a chunk's padded prompts hold at most PREFILL_TOKENS tokens."""
-        chunks: list[list[Member]] = [[]]
-        for member in self._members:  # by length, so the newest is the longest
-            if chunks[-1] and (len(chunks[-1]) + 1) * len(member.request.prompt_token_ids) > PREFILL_TOKENS:
-                chunks.append([])
-            chunks[-1].append(member)
-        return chunks
-
-    def _decode(self) -> Tensor:
-        """Feed every row's newest token; logits ``[R, V]`` of the next ones."""
-        assert self._cache is not None and self._mask is not None
-        # A finished row that still waits for compaction stays where it is, so that no position passes the
-        # context.
-        self._positions += self._live
-        mask = self._mask.at(self._cache.columns.length)
-        newest = self._tokens[:, self._step - 1 : self._step]
-        logits = self._forward.last_logits(newest, mask, self._positions.unsqueeze(1), self._cache)
-        self._cache.advance()
-        return logits
 
     def _draw(self, logits: Tensor) -> list[Completion]:
         """Draw each row's next token; returns the completions that it finishes."""
@@ -226,36 +190,13 @@ class Wave:
         )
 
     def _compact(self) -> None:
-        """Move the last live rows into the places of finished ones, and forget the rest."""
-        assert self._cache is not None and self._mask is not None
-        live, kept = self._live.tolist(), self._num_live
-        target = [slot for slot in range(kept) if not live[slot]]
-        source = [slot for slot in range(kept, len(live)) if live[slot]]
-        for place, row in zip(target, source, strict=True):
-            self._rows[place] = self._rows[row]
-            self._keys[place] = self._keys[row]
-        self._rows, self._keys = self._rows[:kept], self._keys[:kept]
-        device = self._live.device
-        to, of = (
-            torch.tensor(target, dtype=torch.long, device=device),
-            torch.tensor(source, dtype=torch.long, device=device),
-        )
-        self._cache.move_rows(of, to, kept)
-        self._mask.move_rows(of, to, kept)
-        for name in ("_tokens", "_logprobs", "_limits", "_positions", "_live", "_uniforms"):
-            stored: Tensor = getattr(self, name)
-            stored[to] = stored[of]
-            setattr(self, name, stored[:kept])
-
-
-def prefill_prompts(forward: PolicyForward, prompts: list[list[int]], cache: WaveCache) -> Tensor:
-    """Read prompts, left-padded to the longest, into ``cache``; logits ``[prompts, V]`` of the first tokens."""
-    width = max(len(prompt) for prompt in prompts)
-    padded = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=forward.device)
-    padding = torch.tensor([width - len(prompt) for prompt in prompts], device=padded.device).unsqueeze(1)
-    columns = torch.arange(width, device=padded.device).unsqueeze(0)
-    positions = (columns - padding).clamp_(min=0)  # [prompts, width]
-    return forward.last_logits(padded, (columns >= padding).long(), positions, cache)
+        """Go on without the rows that have finished."""
+        order = self._decoding.compact(self._live.tolist())
+        self._rows = [self._rows[row] for row in order]
+        self._keys = self._keys[order]
+        of = torch.tensor(order, device=self._live.device)
+        for name in ("_tokens", "_logprobs", "_limits", "_live", "_uniforms"):
+            setattr(self, name, getattr(self, name)[of])
 
 
 def _nan_message(step: int, version: int) -> str:

@@ -22,8 +22,10 @@ def main() -> int:
     parser.add_argument("--artifacts", help="folder or URL of the artifacts; default in --home")
     options = parser.parse_args()
 
+    from openrft.config.heap import keep_freed_memory
     from openrft.config.home import ARTIFACTS_VARIABLE, home_at
     from openrft.config.settings import read_settings
+    from openrft.config.waiting import wait_briefly
     from openrft.errors import OpenRFTError
     from openrft.log import log_to_stderr
 
@@ -31,6 +33,8 @@ def main() -> int:
     try:
         settings = read_settings().server
         os.environ.setdefault("OMP_NUM_THREADS", str(settings.serving_threads))  # read once, by torch's import
+        wait_briefly()
+        keep_freed_memory()
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         os.nice(NICENESS)
         home = home_at(options.home, artifacts=options.artifacts or os.environ.get(ARTIFACTS_VARIABLE))
@@ -38,7 +42,7 @@ def main() -> int:
         import torch
 
         from openrft.models.load import choose_device
-        from openrft.rollout.native import memory_bytes
+        from openrft.models.memory import total_bytes
         from openrft.serving.desk import Desk
         from openrft.serving.fetch import Fetcher
         from openrft.serving.process import serve
@@ -47,7 +51,7 @@ def main() -> int:
         torch.set_num_threads(settings.serving_threads)
         fetcher = Fetcher(open_artifacts(home.artifacts), home.path / "serving-cache")
         gigabytes = settings.serving_memory_gb
-        most_bytes = int(MEMORY_SHARE * memory_bytes(choose_device())) if gigabytes is None else int(gigabytes * 1e9)
+        most_bytes = int(MEMORY_SHARE * total_bytes(choose_device())) if gigabytes is None else int(gigabytes * 1e9)
         asyncio.run(serve(Desk(fetcher, most_bytes=most_bytes), home.socket))
     except OpenRFTError as error:
         print(error.message, file=sys.stderr)

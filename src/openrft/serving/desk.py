@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from openrft.errors import EngineError, InvalidRequest, OpenRFTError, TooManyRequests
+from openrft.rollout.decoding import PREFILL_TOKENS
 from openrft.rollout.joining import Drawn, JoiningWave, LiveRow
 from openrft.rollout.joining_cache import HEADROOM, slots_for
-from openrft.rollout.wave import PREFILL_TOKENS
 from openrft.serving.fetch import Fetcher
 from openrft.serving.networks import Networks, Ready
 from openrft.serving.protocol import Ask

@@ -1,19 +1,21 @@
 """From groups of rollouts to the tensors of an update.
 
-A group stays together where it fits: its prompt is encoded once, whatever the number of its rollouts. Prompts of a
-microbatch are left-padded to one length, completions right-padded; padded positions are masked and never reach the
-head. They take memory all the same, so :func:`padded_tokens`, by which a batch is cut, counts them.
+A group stays together where it fits: its prompt is encoded once, whatever the number of its rollouts. What a microbatch
+costs depends on who computes it: the decoder written out here takes the tokens as they are (:func:`packed_tokens`);
+transformers takes rectangles, whose padding takes memory though it is masked (:func:`padded_tokens`). What does not fit
+into memory after all is halved (:class:`Cutter`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from openrft.errors import OpenRFTError
 from openrft.rollout.constraint import FORCED
 from openrft.types import Rollout
 
@@ -41,6 +43,8 @@ class Microbatch:
     All train but those that a schema forced: nothing was chosen there, so there is nothing to learn.
     """
 
+    prompts: list[list[int]]  # K
+    completions: list[list[list[int]]]  # of each prompt
     prompt_ids: torch.Tensor  # [K, P] left-padded
     prompt_mask: torch.Tensor  # [K, P] 1 on real tokens
     completion_ids: torch.Tensor  # [S, T] right-padded
@@ -53,23 +57,95 @@ class Microbatch:
     sequence_N: torch.Tensor  # which rollout each token belongs to
     patterns_MW: torch.Tensor | None = None  # under a schema: the different masks of allowed tokens, as 32-bit words
     pattern_N: torch.Tensor | None = None  # which of them holds where a token was chosen
+    halve: Callable[[], list[Microbatch]] | None = None  # the same in smaller ones, where there is a way to cut it
 
 
-def split_groups(groups: Sequence[GroupToTrain], *, most_tokens: int) -> list[list[GroupToTrain]]:
-    """Cut a batch into microbatches of at most ``most_tokens`` padded tokens, groups of similar length together.
+Measure = Callable[[Sequence[GroupToTrain]], int]
+"""How many tokens a microbatch of some groups counts for."""
+
+
+def split_groups(
+    groups: Sequence[GroupToTrain], *, most_tokens: int, measure: Measure | None = None
+) -> list[list[GroupToTrain]]:
+    """Cut a batch into microbatches of at most ``most_tokens`` by ``measure``, groups of similar length together.
 
     A single group above the limit is split by rollouts (its prompt is then encoded once per part), and only a single
     rollout may be above it. The loss stays the same, because every token carries its own weight.
     """
-    parts = [part for group in groups for part in _split_group(group, most_tokens)]
+    measure = measure or padded_tokens
+    parts = [part for group in groups for part in _split_group(group, most_tokens, measure)]
     parts.sort(key=lambda part: len(part.prompt_token_ids) + part.longest_completion)
     microbatches: list[list[GroupToTrain]] = []
     for part in parts:
-        if microbatches and padded_tokens([*microbatches[-1], part]) <= most_tokens:
+        if microbatches and measure([*microbatches[-1], part]) <= most_tokens:
             microbatches[-1].append(part)
         else:
             microbatches.append([part])
     return microbatches
+
+
+class Cutter:
+    """Cuts batches into microbatches of at most ``most_tokens``, and of half as many once one did not fit in memory.
+
+    The loss of the halves is that of the whole, because every token carries its own weight. ``tell`` is told.
+    """
+
+    def __init__(
+        self,
+        *,
+        most_tokens: int,
+        measure: Measure,
+        pad_id: int,
+        device: torch.device,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self.most_tokens = most_tokens
+        self._measure = measure
+        self._pad_id = pad_id
+        self._device = device
+        self._tell = tell
+
+    def cut(self, groups: Sequence[GroupToTrain], patterns_MW: NDArray[np.int32] | None = None) -> Iterator[Microbatch]:
+        """Microbatches of ``groups``, each built when it is asked for; see :func:`build_microbatch`."""
+        for part in split_groups(groups, most_tokens=self.most_tokens, measure=self._measure):
+            # The limit may have fallen since.
+            for smaller in split_groups(part, most_tokens=self.most_tokens, measure=self._measure):
+                yield self._build(smaller, patterns_MW)
+
+    def _build(self, part: Sequence[GroupToTrain], patterns_MW: NDArray[np.int32] | None) -> Microbatch:
+        return build_microbatch(
+            part,
+            pad_id=self._pad_id,
+            device=self._device,
+            patterns_MW=patterns_MW,
+            halve=lambda: self._halve(part, patterns_MW),
+        )
+
+    def _halve(self, part: Sequence[GroupToTrain], patterns_MW: NDArray[np.int32] | None) -> list[Microbatch]:
+        """The rollouts of a microbatch in parts of at most half its size. Raises where it is a single rollout."""
+        size = self._measure(part)
+        half = min(self.most_tokens, size // 2)
+        if sum(len(group.rollouts) for group in part) == 1:
+            raise OpenRFTError(
+                f"one rollout of {size} tokens, prompt included, does not fit into memory beside the model; lower "
+                "max_completion_tokens, shorten the prompts, train an adapter (weights: lora) or a smaller model",
+                code="out_of_memory",
+            )
+        if half < self.most_tokens:
+            self.most_tokens = half
+            if self._tell is not None:
+                self._tell(f"microbatches of {size} tokens did not fit into memory; {half} from here on")
+        return [
+            self._build(smaller, patterns_MW) for smaller in split_groups(part, most_tokens=half, measure=self._measure)
+        ]
+
+
+def packed_tokens(groups: Sequence[GroupToTrain]) -> int:
+    """Rows that the decoder computes for a microbatch of ``groups``: every prompt once, nothing padded."""
+    return sum(
+        len(group.prompt_token_ids) + sum(len(rollout.completion.token_ids) for rollout in group.rollouts)
+        for group in groups
+    )
 
 
 def padded_tokens(groups: Sequence[GroupToTrain]) -> int:
@@ -89,6 +165,7 @@ def build_microbatch(
     pad_id: int,
     device: torch.device,
     patterns_MW: NDArray[np.int32] | None = None,
+    halve: Callable[[], list[Microbatch]] | None = None,
 ) -> Microbatch:
     """Lay groups out as tensors on ``device``. ``patterns_MW`` are the masks that the groups' ``patterns`` count."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
@@ -120,6 +197,8 @@ def build_microbatch(
     weights_S = torch.tensor([value for group in groups for value in group.token_weights])
     logprobs = torch.tensor([value for rollout in rollouts for value in rollout.completion.sampling_logprobs])
     return Microbatch(
+        prompts=[group.prompt_token_ids for group in groups],
+        completions=[[rollout.completion.token_ids for rollout in group.rollouts] for group in groups],
         prompt_ids=prompt_ids.to(device),
         prompt_mask=prompt_mask.to(device),
         completion_ids=completion_ids.to(device),
@@ -130,13 +209,14 @@ def build_microbatch(
         advantages_N=advantages_S.repeat_interleave(counts).to(device),
         token_weights_N=weights_S.repeat_interleave(counts).to(device),
         sequence_N=torch.arange(len(completions)).repeat_interleave(counts).to(device),
+        halve=halve,
         **masks,
     )
 
 
-def _split_group(group: GroupToTrain, most_tokens: int) -> list[GroupToTrain]:
+def _split_group(group: GroupToTrain, most_tokens: int, measure: Measure) -> list[GroupToTrain]:
     """Halve until each part fits, short completions apart from long ones: one long rollout pads few others."""
-    if padded_tokens([group]) <= most_tokens or len(group.rollouts) == 1:
+    if measure([group]) <= most_tokens or len(group.rollouts) == 1:
         return [group]
     by_length = sorted(range(len(group.rollouts)), key=lambda row: len(group.rollouts[row].completion.token_ids))
     middle = len(by_length) // 2
@@ -149,5 +229,5 @@ def _split_group(group: GroupToTrain, most_tokens: int) -> list[GroupToTrain]:
             token_weights=[group.token_weights[row] for row in rows],
             patterns=None if group.patterns is None else [group.patterns[row] for row in rows],
         )
-        parts.extend(_split_group(half, most_tokens))
+        parts.extend(_split_group(half, most_tokens, measure))
     return parts

@@ -50,7 +50,7 @@ def evaluate_model(
             f"only {max(0, room)} are left for an answer, {sampling.max_tokens} were asked for",
             param="max_tokens",
         )
-    engine = NativeEngine(policy.network, policy.tokenizer)
+    engine = NativeEngine(policy.network, policy.tokenizer, decoder=policy.decoder)
     judge = build_grader(grader)
     modes: tuple[Mode, Mode] = ("sampled", "greedy")
     passes = []

@@ -37,13 +37,12 @@ def evaluate(
     The noise depends on seed, stream, example and sample only, not on the step: two evaluations of one run differ by
     their weights alone.
     """
-    greedy = mode == "greedy"
     groups = collect(
         engine,
         grader,
         prompts,
-        num_samples=1 if greedy else num_samples,
-        sampling=replace(sampling, temperature=0.0, top_p=1.0) if greedy else sampling,
+        num_samples=num_samples_in(mode, num_samples),
+        sampling=sampling_in(mode, sampling),
         seed=seed,
         stream=stream,
         step=0,
@@ -52,3 +51,13 @@ def evaluate(
         patience=patience,
     )
     return Evaluation.from_groups(name, step, mode, groups)
+
+
+def num_samples_in(mode: Mode, num_samples: int) -> int:
+    """How many completions of a prompt this mode asks for, where sampling asks for ``num_samples``."""
+    return 1 if mode == "greedy" else num_samples
+
+
+def sampling_in(mode: Mode, sampling: SamplingParams) -> SamplingParams:
+    """How this mode draws them: as ``sampling`` says, or always the likeliest token."""
+    return replace(sampling, temperature=0.0, top_p=1.0) if mode == "greedy" else sampling

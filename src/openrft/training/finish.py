@@ -11,6 +11,7 @@ from openrft.evaluation.render import to_markdown
 from openrft.evaluation.report import Report, build_report
 from openrft.evaluation.selection import SelectionFacts, select_evaluation
 from openrft.evaluation.statistics import Interval
+from openrft.evaluation.time_spent import time_spent
 from openrft.models.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
 from openrft.models.export import export_policy, model_card
 from openrft.training.foreground import ForegroundRun
@@ -39,6 +40,7 @@ def finish(run: ForegroundRun) -> dict[str, Any]:
         rows_kind="test" if prepared.test else "validation",
         selection=_selection(run, step),
         curve=points,
+        time_spent=time_spent(folder.read_metrics(), run.seconds),
         pass_threshold=run.settings.passing_score,
     )
     draw_curve(points, folder.path / CURVE_FILE, title=_title(run))

@@ -21,10 +21,11 @@ from openrft.models.checkpoint import (
 )
 from openrft.rollout.collect import Prompt
 from openrft.rollout.outage import Patience
-from openrft.training.evaluate import TEST_STREAM, VALIDATION_STREAM, evaluate
+from openrft.training.evaluate import TEST_STREAM, VALIDATION_STREAM, evaluate, num_samples_in, sampling_in
 from openrft.training.journal import Journal, NoJournal
 from openrft.training.prepare import Prepared, evaluation_sampling
 from openrft.training.progress import Progress
+from openrft.training.reuse import Kept, Pass
 from openrft.training.run_folder import RunFolder
 from openrft.types import Metrics, RolloutGroup
 
@@ -42,6 +43,7 @@ class ForegroundRun:
         optimizer: torch.optim.Optimizer,
         progress: Progress,
         journal: Journal | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.prepared = prepared
         self.settings = prepared.settings
@@ -49,6 +51,7 @@ class ForegroundRun:
         self.optimizer = optimizer
         self.progress = progress
         self.journal = journal or NoJournal()
+        self._kept, self._is_untouched = kept, False
         self.next_step = 0
         self.stop_asked = False
         self.patience = Patience(60 * self.settings.grader_outage_minutes, wait=self._wait, tell=self.note)
@@ -62,9 +65,11 @@ class ForegroundRun:
         return self._seconds_before + time.perf_counter() - self._session_started
 
     def baseline(self) -> None:
-        """Evaluate the untouched base on validation and test rows, as step 0."""
+        """Evaluate the untouched base on validation and test rows, as step 0; or find what an earlier run found."""
+        self._is_untouched = True
         metrics = self.evaluate(0)
         self.evaluate_test("base", 0)
+        self._is_untouched = False
         self.record(0, metrics, ())
 
     def evaluate(self, step: int) -> Metrics:
@@ -209,31 +214,70 @@ class ForegroundRun:
         file = f"evaluations/step-{step:06d}-{rows_name}-{mode}.json"
         if (self.folder.path / file).exists():
             return Evaluation.from_json(self.folder.read(file))
-        count = len(prompts) * (1 if mode == "greedy" else num_samples)
-        self.progress.phase(f"{name}: {rows_name} rows, {mode}", count)
-        evaluation = evaluate(
-            self.prepared.engine,
-            self.prepared.grader,
-            prompts,
+        asked = Pass(
             name=name,
             step=step,
             mode=mode,
-            num_samples=num_samples,
-            sampling=evaluation_sampling(self.settings, self.prepared.json_schema),
-            seed=self.prepared.job.seed,
+            num_samples=num_samples_in(mode, num_samples),
+            sampling=sampling_in(mode, evaluation_sampling(self.settings, self.prepared.json_schema)),
             stream=TEST_STREAM if rows_name == "test" else VALIDATION_STREAM,
+            prompts=prompts,
+        )
+        key = self._kept.key(self.prepared, asked) if self._kept and self._is_untouched else None
+        evaluation = self._find(key, f"{len(prompts)} {rows_name} rows ({mode})")
+        is_found, started = evaluation is not None, time.perf_counter()
+        evaluation = evaluation or self._compute(asked, rows_name)
+        seconds = time.perf_counter() - started
+        self.folder.write(file, evaluation.to_json())
+        self.journal.evaluated(step, file)
+        if not is_found:
+            self._keep(key, evaluation, seconds)
+        return evaluation
+
+    def _compute(self, asked: Pass, rows_name: str) -> Evaluation:
+        self.progress.phase(f"{asked.name}: {rows_name} rows, {asked.mode}", len(asked.prompts) * asked.num_samples)
+        evaluation = evaluate(
+            self.prepared.engine,
+            self.prepared.grader,
+            asked.prompts,
+            name=asked.name,
+            step=asked.step,
+            mode=asked.mode,
+            num_samples=asked.num_samples,
+            sampling=asked.sampling,
+            seed=self.prepared.job.seed,
+            stream=asked.stream,
             model=self.prepared.policy.name,
             on_rollout=self.progress.rollout,
             patience=self.patience,
         )
         if evaluation.ungraded_share > self.settings.max_ungraded_share:
+            # Nothing is written: a resumed run reads back what is there, and is to grade these rows again.
             error = next(error for row in evaluation.rows for error in row.errors if error is not None)
             raise UngradedError(
-                f"{evaluation.ungraded_share:.0%} of the {rows_name} answers of {name} could not be graded "
+                f"{evaluation.ungraded_share:.0%} of the {rows_name} answers of {asked.name} could not be graded "
                 f"(limit {self.settings.max_ungraded_share:.0%}); the first error: {error}",
                 is_outage=evaluation.is_outage,
             )
-        # Not before: a resumed run reads back what is there, and is to grade these rows again.
-        self.folder.write(file, evaluation.to_json())
-        self.journal.evaluated(step, file)
         return evaluation
+
+    def _find(self, key: str | None, what: str) -> Evaluation | None:
+        """The same evaluation by an earlier run, which is told; or by an attempt of this one, where nothing is new."""
+        if self._kept is None or key is None:
+            return None
+        found = self._kept.find(key, lambda problem: self.note(problem, "warn"))
+        if found is None:
+            return None
+        if found.made_by == self._kept.run:
+            return found.evaluation
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.made_at))
+        self.note(f"base evaluation of {what} reused from {when}, saved {found.seconds:.1f} s")
+        return found.evaluation
+
+    def _keep(self, key: str | None, evaluation: Evaluation, seconds: float) -> None:
+        if self._kept is None or key is None:
+            return
+        try:
+            self._kept.keep(key, evaluation, seconds)
+        except OSError as error:  # the run has what it needs
+            self.note(f"the base evaluation could not be kept for other runs: {error.strerror}", "warn")

@@ -1,9 +1,10 @@
 """Log-probabilities of completion tokens under the policy, each prompt encoded once for its whole group.
 
-The prompts run first and leave their keys and values in a cache; the rows of the cache are then repeated for the
-rollouts of each group, and the completions run on top of it. Gradients flow back through the repeated rows and add up
-in the one encoding of the prompt, so values and gradients equal those of encoding [prompt, completion] in full for
-every rollout (Prefix Grouper, arXiv:2506.05433), at a fraction of the tokens.
+Where the policy has a decoder (:mod:`openrft.models.decoder`), that does it. Other architectures run through
+transformers' own forward pass: the prompts run first and leave their keys and values in a cache; the rows of the cache
+are then repeated for the rollouts of each group, and the completions run on top of it. Gradients flow back through the
+repeated rows and add up in the one encoding of the prompt. Either way values and gradients equal those of encoding
+[prompt, completion] in full for every rollout (Prefix Grouper, arXiv:2506.05433), at a fraction of the tokens.
 """
 
 from __future__ import annotations
@@ -13,24 +14,34 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from openrft.models.decoder import Choice, chosen_logprobs, pack_rows
 from openrft.models.head import decoder_of, logits_of
+from openrft.models.load import Policy
 from openrft.rollout.constraint import unpack
 from openrft.training.batch import Microbatch
 
 
-def completion_logprobs(network: Any, batch: Microbatch, *, temperature: float = 1.0) -> torch.Tensor:
-    """Log-probability ``[N]`` of every token that trains, rollout after rollout, with gradient.
+def completion_logprobs(policy: Policy, batch: Microbatch, *, temperature: float = 1.0) -> torch.Tensor:
+    """Log-probability ``[N]``, float32, of every token that trains, rollout after rollout, with gradient.
 
     ``temperature`` is the sampler's: log-probabilities are those of the distribution that was sampled from, so what a
     schema forbade is forbidden here too.
     """
-    hidden_N = completion_hidden(network, batch)
-    logits_NV = logits_of(network, hidden_N) / temperature
-    if batch.patterns_MW is not None and batch.pattern_N is not None:
-        forbidden_MV = ~unpack(batch.patterns_MW, logits_NV.shape[1])
-        # In place, on the quotient that nothing else holds: a copy would double the memory of the logits.
-        logits_NV.masked_fill_(forbidden_MV[batch.pattern_N], -torch.inf)
     targets_N = batch.completion_ids[batch.trained_mask]
+    allowed_MV = None
+    if batch.patterns_MW is not None:
+        allowed_MV = unpack(batch.patterns_MW, policy.network.get_input_embeddings().num_embeddings)
+    if policy.decoder is not None:
+        rows, predicting = pack_rows(batch.prompts, batch.completions, policy.decoder.device)
+        hidden_N = policy.decoder.hidden(rows)[predicting[batch.trained_mask[batch.completion_mask]]]
+        choice = Choice(targets_N, temperature, allowed_MV, batch.pattern_N)
+        return chosen_logprobs(hidden_N, policy.decoder.head, choice)
+    device = batch.prompt_ids.device.type
+    with torch.autocast(device, dtype=policy.autocast, enabled=policy.autocast is not None):
+        logits_NV = logits_of(policy.network, completion_hidden(policy.network, batch)) / temperature
+    if allowed_MV is not None and batch.pattern_N is not None:
+        # In place, on the quotient that nothing else holds: a copy would double the memory of the logits.
+        logits_NV.masked_fill_(~allowed_MV[batch.pattern_N], -torch.inf)
     chosen_N = logits_NV.gather(1, targets_N[:, None]).squeeze(1)
     return chosen_N - torch.logsumexp(logits_NV, dim=-1)
 

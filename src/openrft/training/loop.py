@@ -11,7 +11,7 @@ checkpoint that resumes after it, so going on from any checkpoint finds every ea
 
 from __future__ import annotations
 
-import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,9 +20,12 @@ import torch
 
 from openrft.errors import JobInterrupted, UngradedError
 from openrft.models.load import Policy
+from openrft.rollout.clock import Phase, PhaseClock
 from openrft.training.batch import Microbatch
+from openrft.training.memory import peak_bytes
 from openrft.training.optimizer import learning_rate_at
 from openrft.training.resolve import Hyperparameters
+from openrft.training.rollout_metrics import throughput
 from openrft.training.update import LossSums, update
 from openrft.types import Metrics, RolloutGroup, merge_metrics
 
@@ -39,8 +42,8 @@ class Batch:
 class Method(Protocol):
     """How to train: where batches come from, and what is minimized."""
 
-    def next_batch(self, step: int) -> Batch:
-        """The batch of the 0-based ``step``."""
+    def next_batch(self, step: int, clock: PhaseClock) -> Batch:
+        """The batch of the 0-based ``step``; ``clock`` is told what its seconds go into."""
         ...
 
     def loss(self, policy: Policy, batch: Microbatch) -> tuple[torch.Tensor, LossSums]:
@@ -80,47 +83,79 @@ class Run(Protocol):
         ...
 
 
-def train(run: Run, method: Method, policy: Policy, optimizer: torch.optim.Optimizer) -> None:
-    """Take the run from its next step to its last.
+def train(
+    run: Run, method: Method, policy: Policy, optimizer: torch.optim.Optimizer, clock: PhaseClock | None = None
+) -> None:
+    """Take the run from its next step to its last; every step records where its seconds went, by ``clock``.
 
     Raises :class:`JobInterrupted` after saving a checkpoint when somebody asked to stop, and
     :class:`~openrft.errors.TrainingDiverged` or :class:`~openrft.errors.UngradedError` when a step failed.
     """
     settings = run.settings
+    clock = clock or PhaseClock()
     run.make_up_validation()
     if run.stop_asked:
         raise JobInterrupted(f"stopped before step {run.next_step + 1} of {settings.num_steps}; nothing is lost")
+    clock.take()  # what was before the first step is no step's
     for step in range(run.next_step, settings.num_steps):
-        started = time.perf_counter()
+        before = clock.take()  # since the step before was measured: its evaluation, its record, its checkpoint
         try:
-            batch = method.next_batch(step)
+            batch = method.next_batch(step, clock)
         except (JobInterrupted, UngradedError):  # the grader is away; the steps before this one are worth keeping
             if step:
                 run.save(step, method.state())
             raise
-        sampled = time.perf_counter()
-        metrics = update(
-            policy,
-            optimizer,
-            batch.microbatches,
-            method.loss,
-            learning_rate=learning_rate_at(step, settings),
-            max_grad_norm=settings.max_grad_norm,
-        )
         done = step + 1
-        method.after_update(done)
-        now = time.perf_counter()
-        timing = {"time/update_seconds": now - sampled, "time/step_seconds": now - started}
+        with clock.phase("update"):
+            metrics = update(
+                policy,
+                optimizer,
+                batch.microbatches,
+                method.loss,
+                learning_rate=learning_rate_at(step, settings),
+                max_grad_norm=settings.max_grad_norm,
+            )
+            method.after_update(done)
+        measured = {
+            **_timing(clock.take(), before, batch.groups),
+            "memory/peak_bytes": peak_bytes(policy.network.device),
+        }
         is_last = done == settings.num_steps
         is_evaluation_step = settings.is_evaluation_step(done)
+        validation: Metrics = {}
         try:
-            validation = run.evaluate(done) if is_evaluation_step else {}
+            if is_evaluation_step:
+                with clock.phase("evaluation"):
+                    validation = run.evaluate(done)
         except (JobInterrupted, UngradedError):  # the same after the update: the step stands, its validation is made up
-            run.record(done, merge_metrics([batch.metrics, metrics, timing]), batch.groups)
+            run.record(done, merge_metrics([batch.metrics, metrics, measured]), batch.groups)
             run.save(done, method.state())
             raise
-        run.record(done, merge_metrics([batch.metrics, metrics, validation, timing]), batch.groups)
+        with clock.phase("record"):
+            run.record(done, merge_metrics([batch.metrics, metrics, validation, measured]), batch.groups)
         if is_evaluation_step or run.stop_asked or done % settings.checkpoint_interval == 0:
-            run.save(done, method.state())
+            with clock.phase("checkpoint"):
+                run.save(done, method.state())
         if run.stop_asked and not is_last:
             raise JobInterrupted(f"stopped after step {done} of {settings.num_steps}; its state is saved")
+
+
+def _timing(
+    seconds: defaultdict[Phase, float], before: defaultdict[Phase, float], groups: Sequence[RolloutGroup]
+) -> Metrics:
+    """A step's wall seconds by phase, which add up to the step's; how fast its tokens went; keeping the step before it.
+
+    An outage is part of the step and in none of the others; the run counts it in ``time/grader_outage_seconds``.
+    """
+    whole = sum(seconds.values())
+    timing = {
+        "time/sampling_seconds": seconds["sampling"],
+        "time/grading_seconds": seconds["grading"],
+        "time/waiting_seconds": seconds["waiting"],
+        "time/update_seconds": seconds["update"],
+        "time/other_seconds": seconds["other"],
+        "time/step_seconds": whole,
+    }
+    if before["record"]:
+        timing["time/record_seconds"] = before["record"] + before["checkpoint"]
+    return timing | throughput(groups, sampling=seconds["sampling"], update=seconds["update"], step=whole)

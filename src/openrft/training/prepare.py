@@ -27,12 +27,15 @@ from openrft.dataset import (
 from openrft.errors import DatasetError, InvalidRequest, OpenRFTError, Problem
 from openrft.graders import build_grader, check_grader
 from openrft.graders.sandbox import find_isolation
-from openrft.models.load import Policy, attach_adapter, load_policy, load_tokenizer
+from openrft.models.decoder.products import kernel, short_type_gain
+from openrft.models.load import Policy, attach_adapter, cast_weights, load_policy, load_tokenizer
 from openrft.rollout.collect import Prompt
 from openrft.rollout.native import NativeEngine, schema_compiler
 from openrft.rollout.prompt import render_example
+from openrft.training.memory import room_of
 from openrft.training.progress import Progress
 from openrft.training.resolve import Facts, Hyperparameters, resolve
+from openrft.training.threads import update_threads
 from openrft.types import Engine, Grader, SamplingParams
 
 
@@ -97,6 +100,8 @@ def prepare(job: Job, progress: Progress) -> Prepared:
         num_train=len(prompts["training_file"]),
         num_valid=len(prompts["validation_file"]),
         longest_prompt=max(len(prompt.token_ids) for part in prompts.values() for prompt in part),
+        room=room_of(policy),
+        short_type_gain=short_type_gain(policy.network.device),
     )
     settings, reasons = resolve(asked.hyperparameters, asked.grader, facts)
     if "max_completion_tokens" in reasons and settings.max_completion_tokens < 64:
@@ -108,17 +113,24 @@ def prepare(job: Job, progress: Progress) -> Prepared:
     _check_form(job, policy)
     base_fingerprint = _fingerprint(policy.network)
     if settings.weights == "lora":
-        if torch.cuda.is_available():
-            policy.network.to(torch.bfloat16)  # the frozen base; the adapter stays fp32
+        if policy.network.device.type == "cuda" and settings.precision == "bfloat16":
+            cast_weights(policy, torch.bfloat16)  # the frozen base; the adapter stays fp32
         attach_adapter(policy, rank=settings.lora_rank, seed=job.seed)
     else:
         policy.network.requires_grad_(True)
+    _choose_precision(settings, policy, progress)
     return Prepared(
         job=job,
         settings=settings,
         reasons=reasons,
         policy=policy,
-        engine=NativeEngine(policy.network, policy.tokenizer),
+        engine=NativeEngine(
+            policy.network,
+            policy.tokenizer,
+            decoder=policy.decoder,
+            autocast=policy.autocast,
+            tell=lambda words: progress.note(words, "warn"),
+        ),
         grader=build_grader(asked.grader),
         train=prompts["training_file"],
         valid=prompts["validation_file"],
@@ -126,6 +138,14 @@ def prepare(job: Job, progress: Progress) -> Prepared:
         datasets=datasets,
         base_fingerprint=base_fingerprint,
     )
+
+
+def _choose_precision(settings: Hyperparameters, policy: Policy, progress: Progress) -> None:
+    policy.compute_in(getattr(torch, settings.precision))
+    if policy.decoder is None:
+        how = f"in {settings.precision} by autocast" if policy.autocast is not None else "slower than openrft's own"
+        kind = policy.network.config.model_type
+        progress.note(f"{kind} models run through transformers' forward pass, {how}", "info")
 
 
 def _check_grader(grader: GraderSpec, datasets: dict[str, Dataset], progress: Progress) -> None:
@@ -250,6 +270,8 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "machine": {
             "device": str(policy.network.device),
             "threads": torch.get_num_threads(),
+            "update_threads": update_threads(),
+            "products": kernel(),
             "python": platform.python_version(),
             **{package: version(package) for package in ("torch", "transformers", "peft", "llguidance")},
         },
@@ -276,9 +298,8 @@ def check_unchanged(config: dict[str, Any], prepared: Prepared) -> list[str]:
             param="model",
         )
     if config["hyperparameters"] != now["hyperparameters"]:
-        different = [
-            name for name, value in config["hyperparameters"].items() if now["hyperparameters"].get(name) != value
-        ]
+        before, present = config["hyperparameters"], now["hyperparameters"]
+        different = [name for name in before | present if before.get(name) != present.get(name)]
         raise OpenRFTError(
             f"this version of openrft resolves {', '.join(different)} differently than when the run began; "
             "start it anew, or go on with the version in its config.json",

@@ -24,6 +24,7 @@ from openrft.diagnosis.exploits import Attack, Row, build_attacks, hold_to_form
 from openrft.diagnosis.findings import findings, verdict
 from openrft.diagnosis.projection import Latency, measure
 from openrft.diagnosis.rehearsal import Finding, Rehearsal, Verdict
+from openrft.rollout.clock import PhaseClock
 from openrft.rollout.collect import GRADING_THREADS, Prompt, collect
 from openrft.rollout.native import schema_compiler
 from openrft.rollout.prompt import sample_of_text
@@ -159,17 +160,9 @@ def _sample(
 ) -> tuple[list[RolloutGroup], Latency]:
     """Groups as training makes them: as many prompts at once as a step has, so that the pace is a step's pace."""
     settings, grader = prepared.settings, _Stopwatch(prepared.grader)
-    sampled_at = time.perf_counter()
-
-    def on_rollout() -> None:
-        nonlocal sampled_at
-        sampled_at = time.perf_counter()
-        progress.rollout()
-
     groups: list[RolloutGroup] = []
-    seconds = waiting = 0.0
+    clock = PhaseClock()
     for step, start in enumerate(range(0, len(prompts), settings.batch_size)):
-        began = sampled_at = time.perf_counter()
         groups += collect(
             prepared.engine,
             grader,
@@ -185,13 +178,16 @@ def _sample(
             stream=REHEARSAL_STREAM,
             step=step,
             model=prepared.policy.name,
-            on_rollout=on_rollout,
+            on_rollout=progress.rollout,
+            clock=clock,
         )
-        now = time.perf_counter()
-        seconds, waiting = seconds + now - began, waiting + now - sampled_at
+    spent = clock.take()
     grades = [rollout.grade for group in groups for rollout in group.rollouts]
     latency = measure(
-        [grade.seconds for grade in grades], grader.spans, collect_seconds=seconds, waiting_seconds=waiting
+        [grade.seconds for grade in grades],
+        grader.spans,
+        collect_seconds=sum(spent.values()),
+        waiting_seconds=spent["grading"] + spent["waiting"],
     )
     return groups, latency
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,9 @@ from openrft.config.graders import GraderSpec
 from openrft.config.job import AlgorithmName, ReinforcementHyperparameters
 from openrft.config.spec import Spec
 from openrft.errors import InvalidRequest
+from openrft.training.memory import Plan, Room, fitting_tokens
+
+SHORT_TYPE_GAIN = 1.5  # how many times as fast bfloat16 must be to be worth its rounding
 
 LARGEST_FULL_MODEL = 50_000_000  # parameters; above this "auto" trains an adapter
 
@@ -27,6 +31,7 @@ class Hyperparameters(Spec):
     warmup_steps: int
     weights: Literal["full", "lora"]
     lora_rank: int
+    precision: Literal["float32", "bfloat16"]
     reasoning_effort: Literal["default", "low", "medium", "high"]
     temperature: float
     top_p: float
@@ -66,6 +71,8 @@ class Facts:
     num_train: int  # examples
     num_valid: int
     longest_prompt: int  # tokens, over all files of the job
+    room: Room
+    short_type_gain: float = 1.0  # how many times as fast this machine multiplies in bfloat16
 
 
 def choose_weights(asked: Literal["full", "lora", "auto"], num_parameters: int) -> tuple[Literal["full", "lora"], str]:
@@ -110,6 +117,7 @@ def resolve(
         min(steps - 1, max(1, min(10, max(4, steps // 20), steps // 4))),
         "5 % of the steps, 4 to 10, at most a quarter: Adam's first steps ignore the gradient's size",
     )
+    _choose_precision(default, facts)
     default("eval_interval", max(1, math.ceil(steps / 10)), "ten validations over the run")
     samples = 4 if facts.num_valid <= 100 else 2 if facts.num_valid <= 300 else 1
     default("eval_samples", samples, f"{facts.num_valid} validation examples: more examples need fewer samples each")
@@ -124,11 +132,7 @@ def resolve(
             f"{facts.longest_prompt} tokens and the model's context {facts.context_tokens}; use at most {room}",
             param="method.reinforcement.hyperparameters.max_completion_tokens",
         )
-    default(
-        "microbatch_tokens",
-        16384,
-        "bounds the memory of one forward and backward pass; the result does not depend on it",
-    )
+    _choose_microbatch(default, chosen, facts)
     if chosen["warmup_steps"] >= steps:
         raise InvalidRequest(
             f"warmup_steps is {chosen['warmup_steps']} of {steps} steps: the learning rate would never reach its peak",
@@ -139,6 +143,26 @@ def resolve(
         chosen["pass_threshold"] = 1.0 if threshold is None else float(threshold)
         reasons["pass_threshold"] = "a full score" if threshold is None else "the grader's own"
     return Hyperparameters(**chosen), reasons
+
+
+def _choose_precision(default: Callable[[str, object, str], None], facts: Facts) -> None:
+    gain = f"this machine multiplies {facts.short_type_gain:.1f} times as fast in bfloat16"
+    if facts.short_type_gain < SHORT_TYPE_GAIN:
+        default("precision", "float32", gain)
+    else:
+        default("precision", "bfloat16", f"{gain}; weights, norms and softmax stay float32")
+
+
+def _choose_microbatch(default: Callable[[str, object, str], None], chosen: dict[str, Any], facts: Facts) -> None:
+    plan = Plan(
+        precision=chosen["precision"],
+        weights=chosen["weights"],
+        has_reference=chosen["kl_beta"] > 0,
+        prompt=facts.longest_prompt,
+        completion=chosen["max_completion_tokens"],
+        group_size=chosen["group_size"],
+    )
+    default("microbatch_tokens", *fitting_tokens(facts.room, plan))
 
 
 def _choose_length(chosen: dict[str, Any], reasons: dict[str, str], facts: Facts) -> None:

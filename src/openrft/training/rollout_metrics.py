@@ -1,4 +1,4 @@
-"""What a step's rollouts say before anything is trained on them, and what their graders did."""
+"""What a step's rollouts say before anything is trained on them, what their graders did, and how fast tokens went."""
 
 from __future__ import annotations
 
@@ -38,6 +38,23 @@ def rollout_metrics(groups: Sequence[RolloutGroup], *, pass_threshold: float, nu
         metrics["reward/mean"] = mean
         metrics["reward/std"] = (sum((reward - mean) ** 2 for reward in rewards) / len(rewards)) ** 0.5
         metrics["reward/pass_share"] = _share(rewards, lambda reward: reward >= pass_threshold)
+    return metrics
+
+
+def throughput(groups: Sequence[RolloutGroup], *, sampling: float, update: float, step: float) -> Metrics:
+    """Completion tokens per second of a step, from the seconds of its phases and of the whole.
+
+    Those trained on are the tokens of the rollouts that went through the backward pass; none went, no speed.
+    """
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    sampled = sum(len(rollout.completion.token_ids) for rollout in rollouts)
+    trained = sum(len(rollout.completion.token_ids) for rollout in rollouts if rollout.left_out is None)
+    metrics = {}
+    if sampled and sampling and step:
+        metrics["throughput/sampled_tokens_per_second"] = sampled / sampling
+        metrics["throughput/tokens_per_second"] = sampled / step
+    if trained and update:
+        metrics["throughput/trained_tokens_per_second"] = trained / update
     return metrics
 
 

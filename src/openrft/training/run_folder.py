@@ -10,6 +10,7 @@
     ├── evaluations/             step-000000-valid-sampled.json …: every pass over held-out examples
     ├── checkpoints/             the three best, the best of the smoothed curve, and the last
     ├── model/                   what ships: a Hugging Face folder
+    ├── profile/                 with --profile: traces of where the time went
     └── report.md, report.json, curve.svg
 
 A step is recorded once: its rollouts and evaluations are files named after it, its metrics one line. After a crash

@@ -7,9 +7,11 @@ from typing import Protocol, Self
 
 import torch
 
-from openrft.errors import TrainingDiverged
+from openrft.errors import OpenRFTError, TrainingDiverged
 from openrft.models.load import Policy
+from openrft.models.memory import is_out_of_memory, release_memory
 from openrft.training.batch import Microbatch
+from openrft.training.threads import updating
 from openrft.types import Metrics
 
 
@@ -27,6 +29,7 @@ Loss = Callable[[Policy, Microbatch], tuple[torch.Tensor, LossSums]]
 """A microbatch's share of the whole loss, with gradient, and what there is to say about it."""
 
 
+@updating()
 def update(
     policy: Policy,
     optimizer: torch.optim.Optimizer,
@@ -39,22 +42,23 @@ def update(
     """One optimizer step over the sum of the microbatches' losses.
 
     No microbatch means that nothing in the batch has a gradient: the weights stay as they are and
-    ``optimizer/updated`` is 0. Raises :class:`TrainingDiverged` before any weight is touched when the loss or the
-    gradient is not finite.
+    ``optimizer/updated`` is 0. A microbatch that does not fit into memory is halved until it does. Raises
+    :class:`TrainingDiverged` before any weight is touched when the loss or the gradient is not finite.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.zero_grad(set_to_none=True)
     sums: LossSums | None = None
     for microbatch in microbatches:
-        try:
-            value, part = loss(policy, microbatch)
-        except FloatingPointError as error:
-            raise TrainingDiverged(str(error)) from error
-        if not torch.isfinite(value):
-            raise TrainingDiverged(f"the loss is {value.item()}")
-        value.backward()
-        sums = part if sums is None else sums + part
+        parts = [microbatch]
+        while parts:
+            found = _add_gradients(policy, parts[0], loss)
+            if found is None:  # outside of the handler, which would hold on to what is to be given back
+                release_memory()
+                parts[:1] = _halves(parts[0])
+            else:
+                sums = found if sums is None else sums + found
+                del parts[0]
     if sums is None:
         return {"optimizer/learning_rate": learning_rate, "optimizer/updated": 0.0}
     norm = _clip(policy, max_grad_norm)
@@ -65,6 +69,41 @@ def update(
         "optimizer/gradient_norm": norm,
         **sums.as_metrics(),
     }
+
+
+def _add_gradients(policy: Policy, microbatch: Microbatch, loss: Loss) -> LossSums | None:
+    """Add a microbatch's gradients to what trains, all or none of them: None when it did not fit into memory.
+
+    A backward pass hands its gradients over one by one, so those before it are put aside meanwhile. That takes no more
+    memory than adding does, which needs old and new side by side as well.
+    """
+    trained = [tensor for _, tensor in policy.trained_parameters()]
+    before = [parameter.grad for parameter in trained]
+    for parameter in trained:
+        parameter.grad = None
+    try:
+        value, sums = loss(policy, microbatch)
+        if not torch.isfinite(value):
+            raise TrainingDiverged(f"the loss is {value.item()}")
+        value.backward()
+    except FloatingPointError as error:
+        raise TrainingDiverged(str(error)) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        for parameter, known in zip(trained, before, strict=True):
+            parameter.grad = known
+        return None
+    for parameter, known in zip(trained, before, strict=True):
+        if known is not None:
+            parameter.grad = known if parameter.grad is None else known.add_(parameter.grad)
+    return sums
+
+
+def _halves(microbatch: Microbatch) -> list[Microbatch]:
+    if microbatch.halve is None:
+        raise OpenRFTError("a microbatch does not fit into memory and cannot be cut", code="out_of_memory")
+    return microbatch.halve()
 
 
 def _clip(policy: Policy, max_grad_norm: float) -> float:

@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from openrft import faults
+from openrft.config.heap import keep_freed_memory
+from openrft.config.home import KEPT_FOLDER
 from openrft.config.job import Job
 from openrft.config.reachable import restrict
 from openrft.config.spec import parse_spec
+from openrft.config.waiting import wait_briefly
 from openrft.errors import (
     CheckpointError,
     Fenced,
@@ -65,6 +68,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's to answer
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    wait_briefly()  # before torch is imported
+    keep_freed_memory()
     os.nice(5)  # whoever asks the server something does not wait for the training
     code = run_attempt(brief)
     logging.shutdown()
@@ -132,7 +137,8 @@ class _Attempt:
             tell=self.notes.add,
         )
         faults.point("attempt.restored")
-        from openrft.training.run import resume_run, start_run  # torch: only now, when there is something to compute
+        from openrft.training.reuse import open_kept  # torch: only now, when there is something to compute
+        from openrft.training.run import resume_run, start_run
 
         run, progress = self.folder / "run", _Told(self.pulse, self.notes, self.files)
         mirror = Mirror(
@@ -144,7 +150,10 @@ class _Attempt:
             insist=self.insist,
             notes=self.notes,
         )
-        return resume_run(run, progress, mirror) if is_begun else start_run(job, run, progress, mirror)
+        kept = open_kept(Path(self.brief.home) / KEPT_FOLDER, run=self.job.id, owner=self.job.project_id)
+        if is_begun:
+            return resume_run(run, progress, mirror, kept=kept)
+        return start_run(job, run, progress, mirror, kept=kept)
 
     def _document(self, model: str) -> Job:
         """The job as the trainer takes it: files by their paths here."""

@@ -17,6 +17,8 @@ from openrft.store.rows import NewEvent
 
 Plain = Mapping[str, Any]
 
+# OpenAI's event has one duration for all that comes before the update.
+_UNTIL_GRADED = ("time/sampling_seconds", "time/grading_seconds", "time/waiting_seconds")
 _MODEL_GRADERS = ("score_model", "label_model")
 _ERRORS = ("other_error", "sample_parse_error", "invalid_variable_error")
 _ERRORS_OF_TYPE = {
@@ -244,9 +246,10 @@ def _timing(metrics: Plain, leaves: Sequence[_Leaf], train: _Side | None, *, mea
             }
         )
     known = [seconds for seconds in (step, evaluation) if seconds is not None]
+    until_graded = [metrics[name] for name in _UNTIL_GRADED if name in metrics]
     return {
         "step": {
-            "sampling": metrics.get("time/collect_seconds"),
+            "sampling": sum(until_graded) if until_graded else None,
             "training": metrics.get("time/update_seconds"),
             "eval": evaluation,
             "full_iteration": sum(known) if known else None,

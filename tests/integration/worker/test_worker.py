@@ -61,6 +61,29 @@ def test_a_job_ends_with_its_model_events_checkpoints_and_results(store, home, p
     assert kit.unreferenced(store, job) == []
 
 
+def test_the_base_is_evaluated_once_for_a_projects_jobs_on_the_same_rows(store, home, project):
+    others = store.projects.create("second")
+    short = {"num_steps": 1, "eval_interval": 1}
+    jobs = [
+        kit.create_job(store, project.id, **short),
+        kit.create_job(store, project.id, **short, learning_rate=0.001),
+        kit.create_job(store, others.id, **short),
+    ]
+    with kit.working(store, home):
+        assert [kit.ended(store, job).status for job in jobs] == ["succeeded"] * 3
+    told = [[text for text in kit.messages(store, job) if text.startswith("base evaluation of")] for job in jobs]
+    assert [len(said) for said in told] == [0, 3, 0]  # whether somebody evaluated these rows is no other project's
+    assert told[1][0].startswith("base evaluation of 4 valid rows (sampled) reused from ")
+    outcomes = [kit.outcome(store, job) for job in jobs]
+    bases = [
+        {name: content for name, content in outcome["evaluations"].items() if name.startswith("step-000000")}
+        for outcome in outcomes
+    ]
+    assert len(bases[0]) == 3
+    assert bases[0] == bases[1] == bases[2]
+    assert outcomes[0]["metrics"][0] == outcomes[1]["metrics"][0]
+
+
 def test_a_paused_job_is_resumed_and_ends_like_one_that_was_left_alone(store, home, project, calm):
     job = kit.create_job(store, project.id)
     with kit.working(store, home):

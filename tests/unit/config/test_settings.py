@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from openrft.config.settings import GraderModel, ServerSettings, Settings, parse_settings, read_settings, settings_path
+from openrft.config.settings import (
+    EvaluationSettings,
+    GraderModel,
+    ServerSettings,
+    Settings,
+    parse_settings,
+    read_settings,
+    settings_path,
+)
 from openrft.errors import InvalidRequest
 
 TEXT = """
@@ -132,7 +140,8 @@ def test_each_kind_of_table_has_only_its_own_keys() -> None:
 def test_every_key_of_the_settings_is_in_the_docs(repository: Path) -> None:
     docs = repository / "docs"
     text = "".join((docs / name).read_text(encoding="utf-8") for name in ("model-graders.md", "server.md"))
-    keys = {*Settings.model_fields, *ServerSettings.model_fields, *GraderModel.model_fields} - {"server"}
+    tables = (Settings, ServerSettings, EvaluationSettings, GraderModel)
+    keys = {key for table in tables for key in table.model_fields} - {"server", "evaluation"}
     assert [key for key in keys if f"`{key}`" not in text and f"[{key}." not in text] == []
 
 

@@ -8,8 +8,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from openrft.errors import ModelError
+from openrft.models.decoder import GroupCache
 from openrft.models.export import export_policy
-from openrft.models.load import load_policy
+from openrft.models.load import cast_weights, load_policy
 from random_models import write_random_model
 
 
@@ -54,3 +55,19 @@ def test_an_exported_adapter_model_answers_like_the_policy_it_came_from(tmp_path
     tokens = torch.tensor([[5, 6, 7, 8]])
     torch.testing.assert_close(merged.network(tokens).logits, policy.network(tokens).logits, atol=1e-4, rtol=1e-4)
     assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_weights_that_are_cast_down_leave_positions_as_exact_as_they_were(tmp_path: Path) -> None:
+    import torch
+
+    policy = load_policy(str(write_random_model(tmp_path / "model", "qwen3")), weights="frozen")
+    before = policy.network.model.rotary_emb.inv_freq.clone()
+    cast_weights(policy, torch.bfloat16)
+    assert {parameter.dtype for parameter in policy.network.parameters()} == {torch.bfloat16}
+    assert torch.equal(policy.network.model.rotary_emb.inv_freq, before)
+    assert policy.network.lm_head.weight is policy.network.model.embed_tokens.weight  # what was tied is
+    policy.compute_in(torch.bfloat16)
+    assert policy.decoder is not None
+    cache = GroupCache(policy.decoder, [[5, 6, 7], [8]], [2, 1], 4)
+    with torch.no_grad():
+        assert cache.next_logits(cache.read_prompts().argmax(-1)).isfinite().all()

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
 from openrft.errors import EngineError
 from openrft.graders import ScriptedGrader
+from openrft.rollout.clock import Phase, PhaseClock
 from openrft.rollout.collect import Prompt, collect
-from openrft.types import Completion, Example, GenerationRequest, Grade, GradingRequest, RolloutGroup, SamplingParams
+from openrft.rollout.outage import Patience
+from openrft.types import (
+    Completion,
+    Example,
+    GenerationRequest,
+    Grade,
+    GradeError,
+    GradingRequest,
+    RolloutGroup,
+    SamplingParams,
+)
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -113,3 +125,94 @@ def test_an_example_that_is_in_a_step_twice_is_not_sampled_twice_the_same() -> N
         sampling=SamplingParams(max_tokens=4), seed=0, stream=0, step=0,
     )  # fmt: skip
     assert len(set(noises)) == 2
+
+
+class TimedEngine(BackwardsEngine):
+    """Takes 10 s for each completion, by a clock that the test reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[Completion]:
+        for completion in super().generate(requests):
+            self.now += 10
+            yield completion
+
+
+class WatchedClock(PhaseClock):
+    """Says when the loop has begun to wait for grades."""
+
+    def __init__(self, engine: TimedEngine) -> None:
+        super().__init__(now=lambda: engine.now)
+        self.is_waiting = threading.Event()
+
+    @contextmanager
+    def phase(self, name: Phase) -> Iterator[None]:
+        with super().phase(name):
+            if name == "waiting":
+                self.is_waiting.set()
+            yield
+
+
+def seconds_of(clock: PhaseClock, engine: TimedEngine, grader: object, patience: Patience | None = None) -> object:
+    collect(
+        engine, grader, prompts(1), num_samples=16, sampling=SamplingParams(max_tokens=4), seed=0, stream=0, step=0,
+        patience=patience, clock=clock,
+    )  # fmt: skip
+    return {phase: seconds for phase, seconds in clock.take().items() if seconds}
+
+
+def test_the_seconds_of_an_inline_grader_are_not_those_of_sampling() -> None:
+    engine = TimedEngine()
+
+    class Grader(ScriptedGrader):
+        def grade(self, requests: Sequence[GradingRequest]) -> list[Grade]:
+            engine.now += len(requests)
+            return super().grade(requests)
+
+    grader = Grader(lambda request: 1.0)
+    assert grader.is_inline
+    assert seconds_of(WatchedClock(engine), engine, grader) == {"sampling": 160, "grading": 16}
+
+
+class SlowGrader:
+    """Takes 5 s for each batch, by the same clock, once the loop has nothing else to do than wait."""
+
+    name = "g"
+    is_inline = False
+
+    def __init__(self, engine: TimedEngine, clock: WatchedClock, *, fails: int = 0) -> None:
+        self.engine, self.clock, self.fails = engine, clock, fails
+        self.alone = threading.Lock()
+
+    def grade(self, requests: Sequence[GradingRequest]) -> list[Grade]:
+        assert self.clock.is_waiting.wait(10)
+        with self.alone:
+            self.engine.now += 5
+            if self.fails:
+                self.fails -= 1
+                away = GradeError(kind="other_error", message="away", grader="g", transient=True)
+                return [Grade(grader="g", score=None, error=away) for _ in requests]
+            return [Grade(grader="g", score=1.0) for _ in requests]
+
+    def close(self) -> None:
+        pass
+
+
+def test_waiting_begins_when_the_last_completion_is_there() -> None:
+    engine = TimedEngine()
+    clock = WatchedClock(engine)
+    assert seconds_of(clock, engine, SlowGrader(engine, clock)) == {"sampling": 160, "waiting": 10}
+
+
+def test_an_outage_is_not_waiting() -> None:
+    engine = TimedEngine()
+    clock = WatchedClock(engine)
+
+    def wait(seconds: float) -> None:
+        engine.now += seconds
+
+    patience = Patience(3600, wait=wait, first_pause=1000)
+    spent = seconds_of(clock, engine, SlowGrader(engine, clock, fails=1), patience)
+    assert spent == {"sampling": 160, "waiting": 10, "outage": 1005}

@@ -53,7 +53,7 @@ def make_method(policy: Policy, **changes: Any) -> Reinforcement:
     return Reinforcement(
         settings(**{"batch_size": 2, "group_size": 4, "max_completion_tokens": 60, "algorithm": "rloo", **changes}),
         policy=policy,
-        engine=NativeEngine(policy.network, policy.tokenizer),
+        engine=NativeEngine(policy.network, policy.tokenizer, decoder=policy.decoder),
         grader=LengthGrader(),
         prompts=prompts,
         seed=3,
@@ -220,4 +220,4 @@ def test_without_a_schema_nothing_changes(qwen: Policy) -> None:
         patterns_MW=np.full((1, 9), -1, np.int32),
     )
     with torch.no_grad():
-        assert (completion_logprobs(qwen.network, batch) == completion_logprobs(qwen.network, everything)).all()
+        assert (completion_logprobs(qwen, batch) == completion_logprobs(qwen, everything)).all()

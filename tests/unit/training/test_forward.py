@@ -9,6 +9,7 @@ from openrft.models.load import Policy, load_policy
 from openrft.training.batch import GroupToTrain, build_microbatch, split_groups
 from openrft.training.forward import completion_logprobs
 from openrft.types import Completion, Grade, Rollout, Sample
+from plain_forward import plain_logprobs
 from random_models import KINDS, write_random_model
 
 PROMPTS = [[5, 6, 7, 8, 9], [10, 11, 12], list(range(20, 37))]
@@ -44,17 +45,6 @@ def rollout_of(token_ids: list[int], number: int) -> Rollout:
     return Rollout(sample_index=number, completion=completion, sample=Sample(output_text=""), grade=grade)
 
 
-def plain_logprobs(policy: Policy, temperature: float) -> torch.Tensor:
-    """The same by the book: every rollout as one sequence of its own, through the network's own forward pass."""
-    values = []
-    for prompt, completions in zip(PROMPTS, COMPLETIONS, strict=True):
-        for tokens in completions:
-            logits = policy.network(input_ids=torch.tensor([prompt + tokens]), use_cache=False).logits[0]
-            logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
-            values += [logprobs[len(prompt) - 1 + place, token] for place, token in enumerate(tokens)]
-    return torch.stack(values)
-
-
 @pytest.fixture(params=sorted(KINDS))
 def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Policy:
     return load_policy(str(write_random_model(tmp_path / "model", request.param)))
@@ -63,17 +53,19 @@ def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Policy:
 def test_log_probabilities_equal_those_of_a_full_forward_pass_of_each_rollout(policy: Policy) -> None:
     batch = build_microbatch(groups_to_train(), pad_id=256, device=torch.device("cpu"))
     with torch.no_grad():
-        found = completion_logprobs(policy.network, batch, temperature=0.7)
-        torch.testing.assert_close(found, plain_logprobs(policy, 0.7), atol=2e-5, rtol=1e-4)
+        found = completion_logprobs(policy, batch, temperature=0.7)
+        torch.testing.assert_close(
+            found, plain_logprobs(policy.network, PROMPTS, COMPLETIONS, temperature=0.7), atol=2e-5, rtol=1e-4
+        )
 
 
 def test_gradients_equal_those_of_a_full_forward_pass_of_each_rollout(policy: Policy) -> None:
     batch = build_microbatch(groups_to_train(), pad_id=256, device=torch.device("cpu"))
     coefficients = batch.advantages_N * batch.token_weights_N
-    (completion_logprobs(policy.network, batch) * coefficients).sum().backward()
+    (completion_logprobs(policy, batch) * coefficients).sum().backward()
     shared = {name: tensor.grad.clone() for name, tensor in policy.trained_parameters() if tensor.grad is not None}
     policy.network.zero_grad()
-    (plain_logprobs(policy, 1.0) * coefficients).sum().backward()
+    (plain_logprobs(policy.network, PROMPTS, COMPLETIONS) * coefficients).sum().backward()
     for name, tensor in policy.trained_parameters():
         assert tensor.grad is not None
         torch.testing.assert_close(shared[name], tensor.grad, atol=1e-4, rtol=1e-3, msg=name)
@@ -87,7 +79,7 @@ def test_microbatches_of_any_size_add_up_to_the_same_gradient(tmp_path: Path, mo
         policy.network.zero_grad()
         for part in split_groups(groups_to_train(), most_tokens=limit):
             batch = build_microbatch(part, pad_id=256, device=torch.device("cpu"))
-            loss = completion_logprobs(policy.network, batch) * batch.advantages_N * batch.token_weights_N
+            loss = completion_logprobs(policy, batch) * batch.advantages_N * batch.token_weights_N
             loss.sum().backward()
         return {name: tensor.grad.clone() for name, tensor in policy.trained_parameters() if tensor.grad is not None}
 

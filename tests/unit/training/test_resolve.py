@@ -7,6 +7,7 @@ import pytest
 from openrft.config.graders import parse_grader
 from openrft.config.job import ReinforcementHyperparameters
 from openrft.errors import InvalidRequest
+from openrft.training.memory import Room
 from openrft.training.resolve import Facts, Hyperparameters, resolve
 
 GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{item.answer}}", "operation": "eq"}
@@ -22,10 +23,11 @@ def resolved(
         "num_valid": 48,
         "longest_prompt": 50,
     }
+    room = Room(free_bytes=64 << 30, device_type="cpu", num_parameters=1, footprint=None, padded_row_bytes=1 << 10)
     return resolve(
         ReinforcementHyperparameters.model_validate(asked),
         parse_grader(grader or GRADER),
-        Facts(**{**known, **(facts or {})}),
+        Facts(**{**known, **(facts or {})}, room=room),
     )
 
 

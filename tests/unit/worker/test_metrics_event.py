@@ -242,7 +242,11 @@ def test_a_real_run_tells_the_same_numbers_in_both_languages(real_run: Path) -> 
         assert data["completion_tokens_mean"] == metrics["rollout/completion_tokens_mean"]
         for part in data["scores"]["graders"]:
             assert part["train_reward_mean"] == pytest.approx(metrics[f"grade/{part['name']}/mean"])
-        assert data["timing"]["step"]["full_iteration"] >= metrics["time/step_seconds"]
+        timing = data["timing"]["step"]
+        assert timing["full_iteration"] >= metrics["time/step_seconds"]
+        assert timing["sampling"] + timing["training"] == pytest.approx(
+            metrics["time/step_seconds"] - metrics["time/other_seconds"]
+        )
     metrics, event = events[-1]
     parts = {part["name"]: part["valid_reward_mean"] for part in event.data["scores"]["graders"]}
     assert 0.5 * parts["compliant"] + 0.5 * parts["explanation"] == pytest.approx(metrics["valid/reward_mean"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from openrft.algorithms import ALGORITHMS, Algorithm, LossMetrics, PackedTokens
 from openrft.errors import InvalidRequest, UngradedError
 from openrft.models.load import Policy
+from openrft.rollout.clock import PhaseClock
 from openrft.rollout.collect import Prompt, collect
 from openrft.rollout.constraint import FORCED, Replay
 from openrft.rollout.native import schema_compiler
 from openrft.rollout.outage import Patience
-from openrft.training.batch import GroupToTrain, Microbatch, build_microbatch, split_groups
+from openrft.training.batch import Cutter, GroupToTrain, Microbatch, packed_tokens, padded_tokens
 from openrft.training.forward import completion_logprobs
 from openrft.training.loop import Batch
 from openrft.training.resolve import Hyperparameters
@@ -46,6 +47,7 @@ class Reinforcement:
         json_schema: str | None = None,
         on_rollout: Callable[[], None] | None = None,
         patience: Patience | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -64,14 +66,20 @@ class Reinforcement:
             json_schema=json_schema,
         )
         self._compiler = schema_compiler(policy.network, policy.tokenizer)
+        self._cutter = Cutter(
+            most_tokens=settings.microbatch_tokens,
+            measure=padded_tokens if policy.decoder is None else packed_tokens,
+            pad_id=policy.tokenizer.pad_token_id,
+            device=policy.network.device,
+            tell=tell,
+        )
 
-    def next_batch(self, step: int) -> Batch:
+    def next_batch(self, step: int, clock: PhaseClock | None = None) -> Batch:
         """Sample and grade the groups of the 0-based ``step`` and give each rollout its advantage.
 
         Which prompts a step takes is a function of (seed, step) alone, so that a resumed run trains on what the
         interrupted one would have. Raises :class:`UngradedError` when too many rollouts have no grade.
         """
-        started = time.perf_counter()
         groups = collect(
             self._engine,
             self._grader,
@@ -84,6 +92,7 @@ class Reinforcement:
             model=self._policy.name,
             on_rollout=self._on_rollout,
             patience=self._patience,
+            clock=clock,
         )
         replay = self._replay(groups)
         metrics = rollout_metrics(
@@ -91,26 +100,17 @@ class Reinforcement:
             pass_threshold=self._settings.passing_score,
             num_chosen=None if replay is None else replay.num_chosen,
         )
-        metrics["time/collect_seconds"] = time.perf_counter() - started
         self._stop_if_ungraded(groups)
         patterns = None if replay is None else replay.in_rows([len(group.rollouts) for group in groups])
         to_train = assign_credit(groups, self._algorithm, self._settings, patterns)
         metrics["groups/trained_share"] = len(to_train) / len(groups)
-        microbatches = (
-            build_microbatch(
-                part,
-                pad_id=self._policy.tokenizer.pad_token_id,
-                device=self._policy.network.device,
-                patterns_MW=None if replay is None else replay.patterns_MW,
-            )
-            for part in split_groups(to_train, most_tokens=self._settings.microbatch_tokens)
-        )
+        microbatches = self._cutter.cut(to_train, None if replay is None else replay.patterns_MW)
         return Batch(microbatches=microbatches, groups=groups, metrics=metrics)
 
     def loss(self, policy: Policy, batch: Microbatch) -> tuple[torch.Tensor, LossMetrics]:
         """A microbatch's share of the policy loss."""
         tokens = PackedTokens(
-            logprobs_N=completion_logprobs(policy.network, batch, temperature=self._settings.temperature),
+            logprobs_N=completion_logprobs(policy, batch, temperature=self._settings.temperature),
             sampling_logprobs_N=batch.sampling_logprobs_N,
             advantages_N=batch.advantages_N,
             weights_N=batch.token_weights_N,
@@ -286,10 +286,11 @@ def _reference(policy: Policy) -> Callable[[Microbatch, float], torch.Tensor]:
 
         def with_adapter_off(batch: Microbatch, temperature: float) -> torch.Tensor:
             with torch.no_grad(), policy.adapter.disable_adapter():
-                return completion_logprobs(policy.network, batch, temperature=temperature)
+                return completion_logprobs(policy, batch, temperature=temperature)
 
         return with_adapter_off
-    frozen = copy.deepcopy(policy.network).requires_grad_(False)
+    frozen = replace(policy, network=copy.deepcopy(policy.network).requires_grad_(False))
+    frozen.compute_in(policy.compute_type)  # or rounding alone would be a penalty
 
     def with_copy(batch: Microbatch, temperature: float) -> torch.Tensor:
         with torch.no_grad():
