@@ -133,7 +133,7 @@ def main() -> None:
     channel = Channel()
     keep_freed_memory()  # as the product's processes do
     torch.set_num_threads(config["threads"])
-    calibrate_threads(lambda words: print(words, file=sys.stderr), None)
+    calibrate_threads(lambda words: print(words, file=sys.stderr), None, graders_compute=bool(config.get("grader")))
     ours = Ours(config)
     channel.send(ready=True, memory=peak_memory(), prepare=ours.prepare_seconds, settings=ours.settings)
     while (command := channel.receive()) is not None:

@@ -212,8 +212,12 @@ def sandbox_level(grader: GraderSpec) -> str | None:
 
     Raises :class:`~openrft.errors.SandboxUnavailable` where code cannot be isolated.
     """
-    has_code = any(isinstance(part, PythonSpec) for part in judging_parts(grader))
-    return find_isolation().name if has_code else None
+    return find_isolation().name if has_code(grader) else None
+
+
+def has_code(grader: GraderSpec) -> bool:
+    """Whether grading runs Python code on this machine."""
+    return any(isinstance(part, PythonSpec) for part in judging_parts(grader))
 
 
 def _judges(grader: GraderSpec) -> dict[str, dict[str, str]]:

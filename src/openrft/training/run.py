@@ -28,7 +28,7 @@ from openrft.training.journal import Journal, NoJournal
 from openrft.training.loop import Method, train
 from openrft.training.methods.reinforcement import Reinforcement
 from openrft.training.optimizer import build_optimizer
-from openrft.training.prepare import Prepared, check_unchanged, describe, prepare
+from openrft.training.prepare import Prepared, check_unchanged, describe, has_code, prepare
 from openrft.training.profile import Profile
 from openrft.training.progress import Progress
 from openrft.training.reuse import Kept
@@ -51,7 +51,8 @@ def start_run(
     ``profile_steps``: write a profile (:mod:`openrft.training.profile`), with the operators of that many steps.
     """
     refuse_if_used(path)  # before a large model is loaded
-    calibrate_threads(progress.note, kept.folder if kept else None)
+    graders_compute = has_code(job.method.reinforcement.grader)
+    calibrate_threads(progress.note, kept.folder if kept else None, graders_compute=graders_compute)
     prepared = prepare(job, progress)
     try:
         folder = RunFolder(path, fresh=True)

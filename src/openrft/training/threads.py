@@ -34,11 +34,12 @@ Seconds = dict[int, tuple[float, float]]
 _for_update: int | None = None  # as torch's own number, which is that of the process
 
 
-def calibrate_threads(tell: Callable[[str], None], kept: Path | None = None) -> None:
+def calibrate_threads(tell: Callable[[str], None], kept: Path | None = None, *, graders_compute: bool = False) -> None:
     """Find the fastest numbers of threads here, :func:`use_threads` them, and ``tell`` which and why.
 
     Left as it is where ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` says it. Otherwise no more than torch is set to are
-    tried, and no more than there are cores. In the folder ``kept``, what was measured is found again.
+    tried, and no more than there are cores. Sampling leaves the other cores to graders that compute beside it
+    (``graders_compute``). In the folder ``kept``, what was measured is found again.
     """
     if any(os.environ.get(name) for name in _ASKED_BY_THE_USER):
         return
@@ -54,6 +55,8 @@ def calibrate_threads(tell: Callable[[str], None], kept: Path | None = None) -> 
             with suppress(OSError):  # then the next run measures as well
                 _write(path, seconds)
     sampling, update = (fastest({count: both[part] for count, both in seconds.items()}) for part in (0, 1))
+    if graders_compute:
+        sampling = 1
     use_threads(sampling, update)
     tell(describe(sampling, update, seconds))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from openrft.models.decoder.footprint import Footprint
-from openrft.training.memory import MOST_TOKENS, Plan, Room, fitting_tokens, pass_bytes
+from openrft.training.memory import ENOUGH_TOKENS, MOST_TOKENS, Plan, Room, fitting_tokens, pass_bytes
 
 # Qwen3 of 0.6 thousand million parameters, by its config.
 SMALL = Footprint(
@@ -53,7 +53,7 @@ def test_less_memory_makes_microbatches_smaller_and_then_computes_layers_twice()
     assert [size for size, _ in sizes] == sorted((size for size, _ in sizes), reverse=True)
     assert all(size & (size - 1) == 0 for size, _ in sizes)  # powers of two
     assert sizes[0][0] > sizes[2][0] > sizes[-1][0] == 256
-    assert [size for size, reason in sizes if "computed twice" in reason and size > 4096] == []
+    assert [size for size, reason in sizes if "computed twice" in reason and size > ENOUGH_TOKENS] == []
     assert "computed twice" in sizes[-2][1]
 
 
