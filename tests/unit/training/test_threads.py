@@ -79,6 +79,16 @@ def test_sampling_and_updates_get_a_number_each(four_cores: list[list[int]]) -> 
     assert four_cores == [[1, 2, 4]]
 
 
+def test_sampling_leaves_its_cores_to_graders_that_compute(
+    four_cores: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_measure", lambda counts: {1: (1.0, 1.0), 4: (0.3, 0.3)})
+    calibrate_threads(lambda _: None)
+    assert (torch.get_num_threads(), update_threads()) == (4, 4)
+    calibrate_threads(lambda _: None, graders_compute=True)
+    assert (torch.get_num_threads(), update_threads()) == (1, 4)
+
+
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
 def test_a_number_that_the_user_gives_stands(
     four_cores: list[list[int]], name: str, monkeypatch: pytest.MonkeyPatch

@@ -243,7 +243,7 @@ def norm_backward(g: Tensor, x: Tensor, scale: Tensor, weight: torch.nn.Paramete
     normed, g = x * scale, g.to(x.dtype)
     weighted = g * weight.detach()
     if weight.requires_grad:
-        add_gradient(gradients, weight, g.mul_(normed).sum(0))
+        add_gradient(gradients, weight, (g * normed).sum(0))
     weighted -= normed.mul_((weighted * normed).mean(-1, keepdim=True))
     return weighted.mul_(scale)
 

@@ -9,7 +9,7 @@ Linear layers see these rows and no others. Attention alone wants rectangles: gr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,22 +30,35 @@ class Block:
     valid: Tensor | None  # [G, S, T] bool, or None where every place is a token
     first: int | None  # of a block without gaps: its first row …
     stride: int = 0  # … and how many rows lie between one group's first and the next's
+    known: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def take(self, rows: Tensor, first: int, last: int) -> Tensor:
         """Tokens ``first`` to ``last`` of every sequence, ``[G, S, last - first, …]`` from ``[N, …]``."""
-        if self.first is None:
-            return rows[self.index[:, :, first:last]]
-        return self._view(rows)[:, :, first:last]
+        if self.first is not None:
+            return self._view(rows)[:, :, first:last]
+        everywhere, _, _ = self._tokens(first, last)
+        taken = rows.flatten(1).index_select(0, everywhere)
+        return taken.view(*self.shape[:2], last - first, *rows.shape[1:])
 
     def put(self, rows: Tensor, values: Tensor, first: int, last: int) -> None:
         """Write back what :meth:`take` gave."""
         if self.first is not None:
             self._view(rows)[:, :, first:last] = values
-        elif self.valid is None:
-            rows[self.index[:, :, first:last]] = values
-        else:
-            valid = self.valid[:, :, first:last]
-            rows[self.index[:, :, first:last][valid]] = values[valid]
+            return
+        everywhere, places, there = self._tokens(first, last)
+        flat = values.flatten(0, 2)
+        rows.index_copy_(0, there, flat if there is everywhere else flat.index_select(0, places))
+
+    def _tokens(self, first: int, last: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of tokens ``first`` to ``last``: the rows of all places; which places are tokens; the rows of those."""
+        if (first, last) not in self.known:
+            everywhere = self.index[:, :, first:last].flatten()
+            places, there = everywhere, everywhere
+            if self.valid is not None:
+                places = self.valid[:, :, first:last].flatten().nonzero().squeeze(1)
+                there = everywhere[places]
+            self.known[first, last] = (everywhere, places, there)
+        return self.known[first, last]
 
     def _view(self, rows: Tensor) -> Tensor:
         (groups, sequences, tokens), step = self.shape, rows.stride(0)
