@@ -24,10 +24,9 @@ def add_gradient(gradients: Gradients, parameter: torch.nn.Parameter, value: Ten
 class Projection:
     """One or several linear layers that read the same rows: ``[N, in]`` to ``[N, out_1 + out_2 + …]``.
 
-    Where the parameters have the compute type they are read in place. Otherwise they are cast into one matrix, anew
-    whenever one of them has changed; :meth:`refresh` sees that by torch's own version counters. LoRA layers (PEFT's)
-    are computed beside their base: ``x W^T + scale (x A^T) B^T``, never merged, because merging into bfloat16 would
-    round a young adapter away.
+    Where the parameters have the compute type they are read in place. Otherwise they are cast into one matrix, and
+    :meth:`refresh` casts anew what may have changed. LoRA layers (PEFT's) are computed beside their base:
+    ``x W^T + scale (x A^T) B^T``, never merged, because merging into bfloat16 would round a young adapter away.
     """
 
     def __init__(self, modules: Sequence[torch.nn.Module], dtype: torch.dtype) -> None:
@@ -59,10 +58,14 @@ class Projection:
         return sum(self._sizes)
 
     def refresh(self) -> None:
-        """Take over what has changed in the parameters since the last call."""
+        """Take over what has changed in the parameters since the last call.
+
+        What trains is cast anew every time. Torch's version counters do not tell: a fused optimizer changes weights and
+        leaves them as they are, and a copy that stays behind would sample and train on stale weights without a sign.
+        """
         read = [*self._weights, *(bias for bias in self._biases if bias is not None)]
         seen = tuple(number for tensor in read for number in (tensor._version, tensor.data_ptr()))
-        if seen == self._seen:
+        if seen == self._seen and not any(tensor.requires_grad for tensor in read):
             return
         weights = [weight.detach() for weight in self._weights]
         if weights[0].dtype == self._dtype:

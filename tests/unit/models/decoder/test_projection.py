@@ -97,6 +97,14 @@ def in_place(modules: list[Linear]) -> None:
         modules[-1].weight[0, 0] += 1
 
 
+def by_fused_adam(modules: list[Linear]) -> None:
+    """An optimizer that changes weights and leaves their version counters as they are."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.AdamW(parameters, lr=0.1, fused=True).step()
+
+
 def of_a_bias(modules: list[Linear]) -> None:
     with torch.no_grad():
         modules[0].bias.copy_(torch.ones(4))
@@ -106,7 +114,7 @@ def by_replacing_data(modules: list[Linear]) -> None:
     modules[0].weight.data = modules[0].weight.data + 1
 
 
-CHANGES = [by_step, by_adam_of_all_at_once, by_loading, in_place, of_a_bias, by_replacing_data]
+CHANGES = [by_step, by_fused_adam, by_adam_of_all_at_once, by_loading, in_place, of_a_bias, by_replacing_data]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -124,8 +132,10 @@ def test_a_change_is_taken_over(change: Callable[[list[Linear]], None], dtype: t
     assert (after - before).abs().max() > 0.05
 
 
-def test_nothing_is_cast_again_while_nothing_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_train_is_cast_once(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = layers(4, 3, bias=(True, True))
+    for module in modules:
+        module.requires_grad_(False)
     read = Projection(modules, torch.bfloat16)
     read.refresh()
     working = read._working
