@@ -59,7 +59,7 @@ def test_every_example_is_in_the_list() -> None:
 
 
 @pytest.mark.timeout(SECONDS + 60)
-@pytest.mark.parametrize("client", ["3", "2"])
+@pytest.mark.parametrize("client", ["3", pytest.param("2", marks=pytest.mark.slow)])
 def test_the_examples_run_with_this_generation_of_the_client(
     client: str, server: ContractServer, subtests: pytest.Subtests
 ) -> None:

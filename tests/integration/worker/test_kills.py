@@ -37,6 +37,7 @@ def test_a_kill_at_each_point_of_the_code_changes_nothing(tmp_path, calm):
         each_point_once(store, project, database, str(tmp_path / "artifacts"), [tmp_path / "home"], calm, points)
 
 
+@pytest.mark.slow  # as above, on PostgreSQL
 def test_so_does_one_after_which_another_machine_goes_on(tmp_path, calm, postgres):
     points = [point for point in faults.POINTS if point not in REBUILDING]
     after = points.index("mirror.checkpoint_recorded") + 1
