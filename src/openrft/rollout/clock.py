@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeVar
+
+from openrft.types import Grade, Grader, GradingRequest
 
 Phase = Literal[
     "sampling",  # the engine computes completions
@@ -107,3 +109,34 @@ class PhaseClock:
     def _tell(self, name: Phase, began: float) -> None:
         if self._on_span is not None:
             self._on_span(name, began, self._since)
+
+
+class WatchedGrader:
+    """A :class:`~openrft.types.Grader` that tells of every batch: when it began, when it ended, how many answers.
+
+    ``on_batch`` is called in the thread that graded.
+    """
+
+    def __init__(self, grader: Grader, on_batch: Callable[[float, float, int], None]) -> None:
+        self._grader, self._on_batch = grader, on_batch
+
+    @property
+    def name(self) -> str:
+        """That of the grader."""
+        return self._grader.name
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the grader is."""
+        return self._grader.is_inline
+
+    def grade(self, requests: Sequence[GradingRequest]) -> list[Grade]:
+        """What the grader says."""
+        began = time.perf_counter()
+        grades = self._grader.grade(requests)
+        self._on_batch(began, time.perf_counter(), len(requests))
+        return grades
+
+    def close(self) -> None:
+        """Close the grader."""
+        self._grader.close()

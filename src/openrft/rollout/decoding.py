@@ -8,11 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from openrft.models.decoder.cache import PREFILL_TOKENS
 from openrft.rollout.forward import PolicyForward
 from openrft.rollout.kv_cache import DecodeMask, WaveCache
-
-PREFILL_TOKENS = 8192
-"""Padded prompt tokens of one prefill forward (one prompt may be longer): bounds the activations' memory."""
 
 
 class Decoding(Protocol):

@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from openrft.models.decoder.cache import PREFILL_TOKENS
 from openrft.rollout.constraint import Matcher, SchemaCompiler, StuckAnswers
-from openrft.rollout.decoding import PREFILL_TOKENS, prefill_prompts
+from openrft.rollout.decoding import prefill_prompts
 from openrft.rollout.forward import PolicyForward
 from openrft.rollout.joining_cache import JoiningCache
 from openrft.rollout.kv_cache import DecodeMask

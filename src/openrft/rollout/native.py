@@ -4,9 +4,8 @@
 
 The engine computes with the parameters that are being trained, so sampling and training see the same weights: an
 optimizer step is seen by the next wave. What it adds is the key/value cache, one prefill per prompt for its whole
-group, and sampling by named noise. Results
-do not depend on the waves: batching changes logits only by float rounding (about 1e-6), which can move a
-token only where two lie that close together.
+group, and sampling by named noise. Results do not depend on the waves: batching changes logits only by float rounding
+(about 1e-6), which can move a token only where two lie that close together.
 """
 
 from __future__ import annotations

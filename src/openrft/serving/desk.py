@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from openrft.errors import EngineError, InvalidRequest, OpenRFTError, TooManyRequests
-from openrft.rollout.decoding import PREFILL_TOKENS
+from openrft.models.decoder.cache import PREFILL_TOKENS
 from openrft.rollout.joining import Drawn, JoiningWave, LiveRow
 from openrft.rollout.joining_cache import HEADROOM, slots_for
 from openrft.serving.fetch import Fetcher

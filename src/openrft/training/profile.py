@@ -25,11 +25,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from openrft.evaluation.time_spent import draw_steps
 from openrft.models.load import Policy
-from openrft.rollout.clock import Phase, PhaseClock
+from openrft.rollout.clock import Phase, PhaseClock, WatchedGrader
 from openrft.training.batch import Microbatch
 from openrft.training.loop import Batch, Method
 from openrft.training.update import LossSums
-from openrft.types import Grade, Grader, GradingRequest
+from openrft.types import Grader
 
 _OPERATORS_SHOWN = 30  # per step, in operators.txt
 _STEPS = "steps"
@@ -92,8 +92,13 @@ class Profile:
             path.unlink()
 
     def watch_grader(self, grader: Grader) -> Grader:
-        """``grader``, with a span for every batch that it grades."""
-        return _WatchedGrader(grader, self._trace)
+        """``grader``, with a span for every batch that it grades, on the lane of the thread that grades."""
+
+        def on_batch(began: float, ended: float, answers: int) -> None:
+            lane = "grading" if grader.is_inline else threading.current_thread().name
+            self._trace.add(lane, grader.name, began, ended, answers=answers)
+
+        return WatchedGrader(grader, on_batch)
 
     def watch_steps(self, method: Method, next_step: int, num_steps: int) -> Method:
         """``method``, with a span for every step from ``next_step`` (0-based) to the last, ``num_steps``."""
@@ -163,31 +168,6 @@ class _WatchedMethod:
 
     def state(self) -> dict[str, Any]:
         return self._method.state()
-
-
-class _WatchedGrader:
-    """A grader whose batches are spans, on the lane of the thread that grades."""
-
-    def __init__(self, grader: Grader, trace: Trace) -> None:
-        self._grader, self._trace = grader, trace
-
-    @property
-    def name(self) -> str:
-        return self._grader.name
-
-    @property
-    def is_inline(self) -> bool:
-        return self._grader.is_inline
-
-    def grade(self, requests: Sequence[GradingRequest]) -> list[Grade]:
-        began = time.perf_counter()
-        grades = self._grader.grade(requests)
-        lane = "grading" if self.is_inline else threading.current_thread().name
-        self._trace.add(lane, self.name, began, time.perf_counter(), answers=len(requests))
-        return grades
-
-    def close(self) -> None:
-        self._grader.close()
 
 
 def _profiler() -> profile:

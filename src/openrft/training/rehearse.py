@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import random
 import re
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from openrft.diagnosis.exploits import Attack, Row, build_attacks, hold_to_form
 from openrft.diagnosis.findings import findings, verdict
 from openrft.diagnosis.projection import Latency, measure
 from openrft.diagnosis.rehearsal import Finding, Rehearsal, Verdict
-from openrft.rollout.clock import PhaseClock
+from openrft.rollout.clock import PhaseClock, WatchedGrader
 from openrft.rollout.collect import GRADING_THREADS, Prompt, collect
 from openrft.rollout.native import schema_compiler
 from openrft.rollout.prompt import sample_of_text
@@ -128,38 +126,12 @@ def choose_rows(prompts: Sequence[Prompt], count: int, *, seed: int) -> list[Pro
     return [prompts[number] for number in sorted(numbers)]
 
 
-class _Stopwatch:
-    """A grader that remembers when it was at work."""
-
-    def __init__(self, grader: Grader) -> None:
-        self._grader = grader
-        self._lock = threading.Lock()
-        self.spans: list[tuple[float, float]] = []
-
-    @property
-    def name(self) -> str:
-        return self._grader.name
-
-    @property
-    def is_inline(self) -> bool:
-        return self._grader.is_inline
-
-    def grade(self, requests: Sequence[GradingRequest]) -> list[Grade]:
-        began = time.perf_counter()
-        grades = self._grader.grade(requests)
-        with self._lock:
-            self.spans.append((began, time.perf_counter()))
-        return grades
-
-    def close(self) -> None:
-        self._grader.close()
-
-
 def _sample(
     prepared: Prepared, prompts: Sequence[Prompt], num_samples: int, progress: Progress
 ) -> tuple[list[RolloutGroup], Latency]:
     """Groups as training makes them: as many prompts at once as a step has, so that the pace is a step's pace."""
-    settings, grader = prepared.settings, _Stopwatch(prepared.grader)
+    settings, spans = prepared.settings, list[tuple[float, float]]()
+    grader = WatchedGrader(prepared.grader, lambda began, ended, _: spans.append((began, ended)))
     groups: list[RolloutGroup] = []
     clock = PhaseClock()
     for step, start in enumerate(range(0, len(prompts), settings.batch_size)):
@@ -185,7 +157,7 @@ def _sample(
     grades = [rollout.grade for group in groups for rollout in group.rollouts]
     latency = measure(
         [grade.seconds for grade in grades],
-        grader.spans,
+        spans,
         collect_seconds=sum(spent.values()),
         waiting_seconds=spent["grading"] + spent["waiting"],
     )

@@ -43,7 +43,7 @@ class Attention(Protocol):
     """Attention among the rows of one microbatch, in all layers."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, *, only_last: bool, keep: Attended | None) -> Tensor:
-        """Attended values ``[N, Q, D]``; see :func:`attend`."""
+        """Attended values ``[N, Q, D]``; see :meth:`WrittenOut.attend`."""
         ...
 
     def backward(
@@ -58,34 +58,8 @@ class Attention(Protocol):
         only_last: bool,
         kept: Attended,
     ) -> None:
-        """Write the gradients of ``q``, ``k`` and ``v``; see :func:`attend_backward`."""
+        """Write the gradients of ``q``, ``k`` and ``v``; see :meth:`WrittenOut.backward`."""
         ...
-
-
-class WrittenOut:
-    """:class:`Attention` by the functions of this file."""
-
-    def __init__(self, clusters: tuple[Cluster, ...]) -> None:
-        self._clusters = clusters
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, *, only_last: bool, keep: Attended | None) -> Tensor:
-        """See :func:`attend`."""
-        return attend(q, k, v, self._clusters, only_last=only_last, keep=keep)
-
-    def backward(
-        self,
-        g: Tensor,
-        out: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        gradients: tuple[Tensor, Tensor, Tensor],
-        *,
-        only_last: bool,
-        kept: Attended,
-    ) -> None:
-        """See :func:`attend_backward`."""
-        attend_backward(g, out, q, k, v, self._clusters, gradients, only_last=only_last, kept=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,60 +71,63 @@ class _Prefix:
     hidden: Tensor | None  # [G, P] True where a shorter prompt has no token
 
 
-def attend(
-    q: Tensor, k: Tensor, v: Tensor, clusters: tuple[Cluster, ...], *, only_last: bool, keep: Attended | None
-) -> Tensor:
-    """Attended values ``[N, Q, D]`` of queries ``[N, Q, D]`` (already scaled), keys and values ``[N, K, D]``.
+class WrittenOut:
+    """:class:`Attention` as products and softmax."""
 
-    ``only_last``: of the prompts only the last row's output is read, so most of the others are not computed (and zero).
-    ``keep`` collects probabilities for :func:`attend_backward`.
-    """
-    out = q.new_zeros(q.shape) if only_last else torch.empty_like(q, memory_format=torch.contiguous_format)
-    if keep is not None and _num_probabilities(q, clusters) > KEPT_NUMBERS:
-        keep.kept = None
-    for cluster in clusters:
-        prefix = _prefix(k, v, cluster.prompts) if cluster.completions else None
-        for block, before in _blocks(cluster, prefix):
-            keys, values = _heads(block, k, k.shape[1]), _heads(block, v, k.shape[1])
-            for first, last in _chunks(block, q.dtype, only_last=only_last and before is None):
-                queries = _heads(block, q, k.shape[1], first, last)
-                of_prefix, own = _probabilities(block, queries, keys, before, first, last)
-                result = torch.bmm(own, values[:, :last])
-                if of_prefix is not None and before is not None:
-                    result += torch.bmm(of_prefix, before.values).view_as(result)
-                _put(block, out, result, k.shape[1], first, last)
-                if keep is not None and keep.kept is not None:
-                    keep.kept.append((of_prefix, own))
-    return out
+    def __init__(self, clusters: tuple[Cluster, ...]) -> None:
+        self._clusters = clusters
 
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, *, only_last: bool, keep: Attended | None) -> Tensor:
+        """Attended values ``[N, Q, D]`` of queries ``[N, Q, D]`` (already scaled), keys and values ``[N, K, D]``.
 
-def attend_backward(
-    g: Tensor,
-    out: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    clusters: tuple[Cluster, ...],
-    gradients: tuple[Tensor, Tensor, Tensor],
-    *,
-    only_last: bool,
-    kept: Attended,
-) -> None:
-    """Write the gradients of ``q``, ``k`` and ``v`` into ``gradients``, given that of ``out``; see :func:`attend`.
+        ``only_last``: of the prompts only the last row's output is read, so most of the others are not computed (and
+        zero). ``keep`` collects probabilities for :meth:`backward`.
+        """
+        out = q.new_zeros(q.shape) if only_last else torch.empty_like(q, memory_format=torch.contiguous_format)
+        if keep is not None and _num_probabilities(q, self._clusters) > KEPT_NUMBERS:
+            keep.kept = None
+        for cluster in self._clusters:
+            prefix = _prefix(k, v, cluster.prompts) if cluster.completions else None
+            for block, before in _blocks(cluster, prefix):
+                keys, values = _heads(block, k, k.shape[1]), _heads(block, v, k.shape[1])
+                for first, last in _chunks(block, q.dtype, only_last=only_last and before is None):
+                    queries = _heads(block, q, k.shape[1], first, last)
+                    of_prefix, own = _probabilities(block, queries, keys, before, first, last)
+                    result = torch.bmm(own, values[:, :last])
+                    if of_prefix is not None and before is not None:
+                        result += torch.bmm(of_prefix, before.values).view_as(result)
+                    _put(block, out, result, k.shape[1], first, last)
+                    if keep is not None and keep.kept is not None:
+                        keep.kept.append((of_prefix, own))
+        return out
 
-    With p the probabilities and o the output of a query, the gradient of its scores is p (g v^T - g o^T).
-    """
-    shift = (g * out).sum(-1, keepdim=True).neg_()  # [N, Q, 1]
-    known = iter(kept.kept) if kept.kept is not None else None
-    for cluster in clusters:
-        prefix = _prefix(k, v, cluster.prompts) if cluster.completions else None
-        of_prefix: list[tuple[Tensor, Tensor]] = []
-        for block, before in _blocks(cluster, prefix):
-            of_prefix += _backward(
-                block, g, shift, q, k, v, gradients, before, only_last=only_last and before is None, known=known
-            )
-        for part, found in zip(gradients[1:], zip(*of_prefix, strict=True), strict=False):
-            _add_to_prompts(cluster.prompts, part, sum(found[1:], found[0]))
+    def backward(
+        self,
+        g: Tensor,
+        out: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        gradients: tuple[Tensor, Tensor, Tensor],
+        *,
+        only_last: bool,
+        kept: Attended,
+    ) -> None:
+        """Write the gradients of ``q``, ``k`` and ``v`` into ``gradients``, given that of ``out``; see :meth:`attend`.
+
+        With p the probabilities and o the output of a query, the gradient of its scores is p (g v^T - g o^T).
+        """
+        shift = (g * out).sum(-1, keepdim=True).neg_()  # [N, Q, 1]
+        known = iter(kept.kept) if kept.kept is not None else None
+        for cluster in self._clusters:
+            prefix = _prefix(k, v, cluster.prompts) if cluster.completions else None
+            of_prefix: list[tuple[Tensor, Tensor]] = []
+            for block, before in _blocks(cluster, prefix):
+                of_prefix += _backward(
+                    block, g, shift, q, k, v, gradients, before, only_last=only_last and before is None, known=known
+                )
+            for part, found in zip(gradients[1:], zip(*of_prefix, strict=True), strict=False):
+                _add_to_prompts(cluster.prompts, part, sum(found[1:], found[0]))
 
 
 def _backward(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from openrft.models.decoder import attention, rows
-from openrft.models.decoder.attention import Attended, attend, attend_backward
+from openrft.models.decoder.attention import Attended, WrittenOut
 from openrft.models.decoder.rows import Rows, pack_rows
 
 Lengths = tuple[list[int], list[list[int]]]
@@ -77,10 +77,10 @@ def test_values_and_gradients_are_those_of_masked_attention(
     expected.backward(g)
 
     state = Attended()
-    out = attend(q, k, v, packed.clusters, only_last=only_last, keep=state)
+    out = WrittenOut(packed.clusters).attend(q, k, v, only_last=only_last, keep=state)
     assert (out - expected)[read].abs().max() < 1e-12
     gradients = torch.zeros_like(together).split(sizes, dim=1)
-    attend_backward(g, out, q, k, v, packed.clusters, gradients, only_last=only_last, kept=state)
+    WrittenOut(packed.clusters).backward(g, out, q, k, v, gradients, only_last=only_last, kept=state)
     for found, tensor in zip(gradients, exact, strict=True):
         assert tensor.grad is not None
         assert (found - tensor.grad).abs().max() < 1e-12
@@ -90,8 +90,8 @@ def test_without_keeping_the_values_are_the_same() -> None:
     packed, _ = packed_rows(LENGTHS["of all sizes"])
     q, k, v = torch.randn(len(packed.token_ids), 8, 4, generator=torch.Generator().manual_seed(2)).split([4, 2, 2], 1)
     state = Attended()
-    kept = attend(q, k, v, packed.clusters, only_last=False, keep=state)
-    assert torch.equal(kept, attend(q, k, v, packed.clusters, only_last=False, keep=None))
+    kept = WrittenOut(packed.clusters).attend(q, k, v, only_last=False, keep=state)
+    assert torch.equal(kept, WrittenOut(packed.clusters).attend(q, k, v, only_last=False, keep=None))
 
 
 def test_more_probabilities_than_may_be_kept_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_more_probabilities_than_may_be_kept_are_not_kept(monkeypatch: pytest.Mo
     def keeps(numbers: int) -> bool:
         monkeypatch.setattr(attention, "KEPT_NUMBERS", numbers)
         state = Attended()
-        attend(q, k, v, packed.clusters, only_last=False, keep=state)
+        WrittenOut(packed.clusters).attend(q, k, v, only_last=False, keep=state)
         return bool(state.kept)
 
     assert keeps(1 << 20)
@@ -111,6 +111,6 @@ def test_more_probabilities_than_may_be_kept_are_not_kept(monkeypatch: pytest.Mo
 def test_scores_too_large_for_an_exponential_have_finite_probabilities() -> None:
     packed, sees = packed_rows(LENGTHS["of all sizes"])
     q, k, v = torch.randn(len(packed.token_ids), 8, 4, generator=torch.Generator().manual_seed(2)).split([4, 2, 2], 1)
-    found = attend(200 * q, k, v, packed.clusters, only_last=False, keep=None)
+    found = WrittenOut(packed.clusters).attend(200 * q, k, v, only_last=False, keep=None)
     expected = plain_attention(200 * q.double(), k.double(), v.double(), sees)
     assert (found - expected).abs().max() < 1e-3
