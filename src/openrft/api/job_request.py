@@ -16,7 +16,8 @@ from pydantic import Field
 from openrft.api.bodies import parse_body
 from openrft.api.platform import Platform
 from openrft.config.graders import parse_grader
-from openrft.config.job import Job, Reinforcement, ReinforcementHyperparameters, ReinforcementMethod
+from openrft.config.job import Job
+from openrft.config.reinforcement import Reinforcement, ReinforcementHyperparameters, ReinforcementMethod
 from openrft.config.spec import Spec
 from openrft.errors import InvalidRequest, NotFound
 from openrft.graders import check_grader

@@ -8,137 +8,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field
 
-from openrft.config.graders import GraderSpec, parse_grader
-from openrft.config.response_format import parse_response_format, plain_response_format
+from openrft.config.reinforcement import Reinforcement, ReinforcementMethod
 from openrft.config.spec import Spec, parse_spec, read_json
+from openrft.config.supervised import SupervisedMethod
 from openrft.errors import InvalidRequest
 
-Auto = Literal["auto"]
-AlgorithmName = Literal["rft", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo", "reinforce", "maxrl"]
-
-
-class ReinforcementHyperparameters(Spec):
-    """How a reinforcement job samples, learns and is watched. OpenAI's names first, then ours."""
-
-    n_epochs: Annotated[int, Field(ge=1, le=1000)] | Auto = "auto"
-    """Passes over the training file."""
-    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto = "auto"
-    """Prompts per step; ``group_size`` completions are sampled for each."""
-    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Auto = "auto"
-    """Scales the learning rate that "auto" would choose."""
-    compute_multiplier: Annotated[float, Field(gt=0.00001, le=10)] | Auto = "auto"
-    """Scales the number of completions per prompt that "auto" would choose."""
-    eval_interval: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Steps between two passes over the validation file."""
-    eval_samples: Annotated[int, Field(ge=1, le=64)] | Auto = "auto"
-    """Completions per validation example at each pass."""
-    reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
-    """Handed to the chat template of models that know it; "default" hands nothing."""
-
-    algorithm: AlgorithmName = "rft"
-    """Which advantage and loss; see the table in docs/training.md."""
-    group_size: Annotated[int, Field(ge=2, le=256)] | Auto = "auto"
-    """Completions per prompt, compared with one another."""
-    num_steps: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Optimizer steps in all; when given, ``n_epochs`` must be "auto"."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] | Auto = "auto"
-    """Peak learning rate; when given, ``learning_rate_multiplier`` must be "auto"."""
-    learning_rate_schedule: Literal["linear", "constant"] = "linear"
-    """After the warm-up: ``linear`` falls to a tenth of the peak at the last step."""
-    warmup_steps: Annotated[int, Field(ge=0)] | Auto = "auto"
-    """Steps over which the learning rate rises to its peak."""
-    weights: Literal["full", "lora"] | Auto = "auto"
-    """What trains: every weight, or a low-rank adapter beside them."""
-    lora_rank: Annotated[int, Field(ge=1, le=512)] = 16
-    """Rank of the adapter; its scale alpha is twice the rank."""
-    precision: Literal["float32", "bfloat16"] | Auto = "auto"
-    """What matrix products are computed in, when sampling and when training; weights stay as they are stored."""
-    temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
-    """Sampling temperature in training and sampled evaluation."""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Nucleus cut in sampled evaluation; training always samples from the whole distribution."""
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """A completion ends before the first of these strings."""
-    max_completion_tokens: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Where a completion is cut off."""
-    train_truncated: bool = True
-    """Whether completions that were cut off train like the others (their grade decides) or are left out."""
-    kl_beta: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the penalty for leaving the base model; 0 loads no reference."""
-    clip_low: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Lower clip of the importance ratio; None takes the algorithm's own."""
-    clip_high: Annotated[float, Field(gt=0)] | None = None
-    """Upper clip of the importance ratio; None takes the algorithm's own."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """AdamW's decoupled weight decay."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradients longer than this are scaled down to it."""
-    microbatch_tokens: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Most tokens of one forward and backward pass; a smaller number saves memory, the result stays the same."""
-    checkpoint_interval: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Steps between two checkpoints; there is one at every validation in any case."""
-    max_ungraded_share: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """A step in which more rollouts than this could not be graded fails the job."""
-    grader_outage_minutes: Annotated[float, Field(ge=0)] = 60.0
-    """How long to wait for a grader that is out of reach (a server that is down, say) before its answers count as
-    ungraded. Answers are kept meanwhile.
-    """
-    pass_threshold: float | None = None
-    """An answer passes from this score on; None: the grader's own ``pass_threshold``, else 1."""
-    ship: Literal["best", "last"] = "best"
-    """Which weights become the model: the best by smoothed validation reward, or the last step's."""
-
-    @model_validator(mode="after")
-    def _no_contradictions(self) -> ReinforcementHyperparameters:
-        if self.num_steps != "auto" and self.n_epochs != "auto":
-            raise ValueError("num_steps and n_epochs both say how long to train; give one and leave the other auto")
-        if self.learning_rate != "auto" and self.learning_rate_multiplier != "auto":
-            raise ValueError("learning_rate and learning_rate_multiplier contradict each other; give one of them")
-        if self.group_size != "auto" and self.compute_multiplier != "auto":
-            raise ValueError("group_size and compute_multiplier contradict each other; give one of them")
-        return self
-
-
-_GRADER = "method.reinforcement.grader"
-
-
-def _grader(data: Any) -> Any:
-    return data if isinstance(data, Spec) else parse_grader(data, where=_GRADER)
-
-
-def _plain_grader(grader: GraderSpec) -> dict[str, Any]:
-    return grader.model_dump(mode="json", exclude_none=True)
-
-
-def _response_format(data: Any) -> Any:
-    return parse_response_format(data, where="method.reinforcement.response_format")
-
-
-class Reinforcement(Spec):
-    """OpenAI's ``method.reinforcement``."""
-
-    # Any: parse_grader checks it, with better messages than a union of all graders would give.
-    grader: Annotated[Any, PlainValidator(_grader), PlainSerializer(_plain_grader), WithJsonSchema({"type": "object"})]
-    """What scores the answers."""
-    response_format: Annotated[
-        Any,
-        PlainValidator(_response_format),
-        PlainSerializer(plain_response_format),
-        WithJsonSchema({"type": "object"}),
-    ] = None
-    """The form that every answer is held to, in training and validation: OpenAI's chat ``response_format``."""
-    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
-
-
-class ReinforcementMethod(Spec):
-    """OpenAI's ``method`` of type ``reinforcement``."""
-
-    type: Literal["reinforcement"] = "reinforcement"
-    reinforcement: Reinforcement
+TrainingMethod = Annotated[ReinforcementMethod | SupervisedMethod, Field(discriminator="type")]
 
 
 class Job(Spec):
@@ -153,8 +32,15 @@ class Job(Spec):
     """Rows that nothing is chosen by; the report's figures come from them. Ours."""
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     seed: Annotated[int, Field(ge=0, le=2147483647)] = 0
-    method: ReinforcementMethod
+    method: TrainingMethod
     metadata: dict[str, str] | None = None
+
+    @property
+    def reinforcement(self) -> Reinforcement:
+        """The options of a reinforcement job. Raises :class:`InvalidRequest` for a job of another method."""
+        if not isinstance(self.method, ReinforcementMethod):
+            raise InvalidRequest(f"this is a job of method {self.method.type}, expected reinforcement", param="method")
+        return self.method.reinforcement
 
 
 def absolute_model(name: str, folder: Path) -> str:

@@ -42,7 +42,7 @@ def export_checkpoint(run: Path, to: Path, *, step: int | None = None, overwrite
     card = model_card(
         policy=policy,
         title=f"{job.suffix or Path(job.model).name}-step-{step}",
-        grader=job.method.reinforcement.grader.model_dump(mode="json", exclude_none=True),
+        grader=job.reinforcement.grader.model_dump(mode="json", exclude_none=True),
         report=str(report["sentence"])
         if report is not None and is_reported
         else "This checkpoint has not been reported on.",

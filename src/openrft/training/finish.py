@@ -128,7 +128,7 @@ def _export(run: ForegroundRun, report: Report, markdown: str) -> None:
     card = model_card(
         policy=run.prepared.policy,
         title=f"{job.model.rstrip('/').rsplit('/', 1)[-1]}{'-' + job.suffix if job.suffix else '-rft'}",
-        grader=job.method.reinforcement.grader.model_dump(mode="json", exclude_none=True),
+        grader=job.reinforcement.grader.model_dump(mode="json", exclude_none=True),
         report=markdown.replace(f"({CURVE_FILE})", f"(../{CURVE_FILE})"),
         metrics={name: round(value, 4) for name, value in figures.items() if value is not None},
         how=f"`{job.model}` after {report.shipped_step} steps of reinforcement fine-tuning with openrft "

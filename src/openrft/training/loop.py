@@ -62,9 +62,13 @@ class Method(Protocol):
 class Run(Protocol):
     """What the loop needs to know of the run it is in, and where it puts its results."""
 
-    settings: Hyperparameters
     next_step: int  # 0-based: how many steps are behind the policy
     stop_asked: bool
+
+    @property
+    def settings(self) -> Hyperparameters:
+        """What the run uses."""
+        ...
 
     def evaluate(self, step: int) -> Metrics:
         """Watch the policy on the validation examples."""

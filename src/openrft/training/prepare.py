@@ -34,7 +34,7 @@ from openrft.rollout.native import NativeEngine, schema_compiler
 from openrft.rollout.prompt import render_example
 from openrft.training.memory import room_of
 from openrft.training.progress import Progress
-from openrft.training.resolve import Facts, Hyperparameters, resolve
+from openrft.training.resolve import Facts, ReinforcementSettings, resolve
 from openrft.training.threads import update_threads
 from openrft.types import Engine, Grader, SamplingParams
 
@@ -44,7 +44,7 @@ class Prepared:
     """All that a run needs, checked."""
 
     job: Job
-    settings: Hyperparameters
+    settings: ReinforcementSettings
     reasons: dict[str, str]
     policy: Policy
     engine: Engine
@@ -58,10 +58,10 @@ class Prepared:
     @property
     def json_schema(self) -> str | None:
         """What every answer is held to by the job's ``response_format``."""
-        return constraint_of(self.job.method.reinforcement.response_format)
+        return constraint_of(self.job.reinforcement.response_format)
 
 
-def evaluation_sampling(settings: Hyperparameters, json_schema: str | None = None) -> SamplingParams:
+def evaluation_sampling(settings: ReinforcementSettings, json_schema: str | None = None) -> SamplingParams:
     """How held-out examples are sampled: as in training, with the job's nucleus cut."""
     return SamplingParams(
         max_tokens=settings.max_completion_tokens,
@@ -78,7 +78,7 @@ def prepare(job: Job, progress: Progress) -> Prepared:
     Raises :class:`~openrft.errors.DatasetError`, :class:`~openrft.errors.InvalidRequest` or
     :class:`~openrft.errors.ModelError`, each naming place, expectation and fix.
     """
-    asked = job.method.reinforcement
+    asked = job.reinforcement
     datasets = _read_datasets(job, progress)
     _check_grader(asked.grader, datasets, progress)
     progress.phase(f"loading {job.model}")
@@ -140,7 +140,7 @@ def prepare(job: Job, progress: Progress) -> Prepared:
     )
 
 
-def _choose_precision(settings: Hyperparameters, policy: Policy, progress: Progress) -> None:
+def _choose_precision(settings: ReinforcementSettings, policy: Policy, progress: Progress) -> None:
     policy.compute_in(getattr(torch, settings.precision))
     if policy.decoder is None:
         how = f"in {settings.precision} by autocast" if policy.autocast is not None else "slower than openrft's own"
@@ -163,7 +163,7 @@ def _check_grader(grader: GraderSpec, datasets: dict[str, Dataset], progress: Pr
 
 def _check_form(job: Job, policy: Policy) -> None:
     """Raise :class:`InvalidRequest` unless this model's answers can be held to the job's ``response_format``."""
-    json_schema = constraint_of(job.method.reinforcement.response_format)
+    json_schema = constraint_of(job.reinforcement.response_format)
     if json_schema is None:
         return
     try:
@@ -269,8 +269,8 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             name: {"path": str(data.path), "rows": len(data.examples), "fingerprint": data.fingerprint}
             for name, data in prepared.datasets.items()
         },
-        "sandbox": sandbox_level(prepared.job.method.reinforcement.grader),
-        "judges": _judges(prepared.job.method.reinforcement.grader),
+        "sandbox": sandbox_level(prepared.job.reinforcement.grader),
+        "judges": _judges(prepared.job.reinforcement.grader),
         "machine": {
             "device": str(policy.network.device),
             "threads": torch.get_num_threads(),

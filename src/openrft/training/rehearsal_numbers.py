@@ -28,7 +28,7 @@ from openrft.evaluation.statistics import mean_interval, paired_difference
 from openrft.graders.formula import Formula
 from openrft.training.foreground import TEST_SAMPLES
 from openrft.training.prepare import Prepared
-from openrft.training.resolve import Hyperparameters
+from openrft.training.resolve import ReinforcementSettings
 from openrft.types import Example, Grade, RolloutGroup
 
 _SHOWN = 3  # answers at each end
@@ -83,7 +83,7 @@ def conclude(
         mean_score=_estimate([prompts[number].mean or 0.0 for number in graded], ids, num_samples),
         histogram=histogram(scores) if scores else [],
         parts=part_scores(groups),
-        unused_parts=unused_parts(prepared.job.method.reinforcement.grader),
+        unused_parts=unused_parts(prepared.job.reinforcement.grader),
         readability=readability(groups, settings.passing_score),
         repeats=repeats,
         repeat_example=None if example is None else _shown(groups, example, repeated[example]),
@@ -138,7 +138,7 @@ def last_message(example: Example) -> str:
     return prompt_text(replace(example, messages=example.messages[-1:]))
 
 
-def _prompt_result(group: RolloutGroup, settings: Hyperparameters) -> PromptResult:
+def _prompt_result(group: RolloutGroup, settings: ReinforcementSettings) -> PromptResult:
     scores = trained_scores(group, train_truncated=settings.train_truncated)
     return PromptResult(
         line=group.example.line,

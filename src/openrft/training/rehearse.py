@@ -90,7 +90,7 @@ def rehearse_prepared(
 ) -> Rehearsed:
     """:func:`rehearse` with everything loaded already."""
     settings = prepared.settings
-    kinds = grader_kinds(prepared.job.method.reinforcement.grader)
+    kinds = grader_kinds(prepared.job.reinforcement.grader)
     prompts = choose_rows(prepared.train, num_rows or DEFAULT_ROWS, seed=prepared.job.seed)
     samples = num_samples or min(settings.group_size, MOST_DEFAULT_SAMPLES)
     progress.phase(f"rehearsing {len(prompts)} prompts: sampling and grading", len(prompts) * samples)
@@ -197,7 +197,7 @@ def _attack(
     prepared: Prepared, groups: Sequence[RolloutGroup], kinds: set[str], latency: Latency | None, progress: Progress
 ) -> list[tuple[Attack, list[Grade | None]]]:
     """Grade every attack on these rows; on fewer where the measured ``latency`` would make that take long."""
-    spec = prepared.job.method.reinforcement.grader
+    spec = prepared.job.reinforcement.grader
     reads_json, keys = json_reading(spec)
     reads_model = bool(kinds & MODEL_KINDS)
     rows = [_row(group, item_keys(spec)) for group in groups]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from openrft.config.graders import GraderSpec
-from openrft.config.job import AlgorithmName, ReinforcementHyperparameters
+from openrft.config.reinforcement import AlgorithmName, ReinforcementHyperparameters
 from openrft.config.spec import Spec
 from openrft.errors import InvalidRequest
 from openrft.training.memory import Plan, Room, fitting_tokens
@@ -19,13 +19,11 @@ LARGEST_FULL_MODEL = 50_000_000  # parameters; above this "auto" trains an adapt
 
 
 class Hyperparameters(Spec):
-    """What a run uses: :class:`~openrft.config.job.ReinforcementHyperparameters` without any "auto"."""
+    """What a run of any method uses: ``config.hyperparameters.TrainingHyperparameters`` without any "auto"."""
 
-    algorithm: AlgorithmName
     num_steps: int
     n_epochs: float
     batch_size: int
-    group_size: int
     learning_rate: float
     learning_rate_schedule: Literal["linear", "constant"]
     warmup_steps: int
@@ -37,20 +35,21 @@ class Hyperparameters(Spec):
     top_p: float
     stop: tuple[str, ...]
     max_completion_tokens: int
-    train_truncated: bool
-    kl_beta: float
-    clip_low: float | None
-    clip_high: float | None
     weight_decay: float
     max_grad_norm: float
     microbatch_tokens: int
     eval_interval: int
     eval_samples: int
     checkpoint_interval: int
+    early_stopping: bool
+    guard: bool
     max_ungraded_share: float
     grader_outage_minutes: float
     pass_threshold: float
     ship: Literal["best", "last"]
+    budget_minutes: float | None
+    budget_tokens: int | None
+    budget_grader_cost: float | None
 
     @property
     def passing_score(self) -> float:
@@ -60,6 +59,23 @@ class Hyperparameters(Spec):
     def is_evaluation_step(self, step: int) -> bool:
         """Whether the validation examples are graded after ``step`` optimizer steps."""
         return step == self.num_steps or step % self.eval_interval == 0
+
+
+class ReinforcementSettings(Hyperparameters):
+    """What a reinforcement run uses."""
+
+    algorithm: AlgorithmName
+    group_size: int
+    prompt_order: Literal["adaptive", "epochs"]
+    train_truncated: bool
+    kl_beta: float
+    clip_low: float | None
+    clip_high: float | None
+
+    @property
+    def answers_per_step(self) -> int:
+        """Completions that a step samples."""
+        return self.batch_size * self.group_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +102,7 @@ def choose_weights(asked: Literal["full", "lora", "auto"], num_parameters: int) 
 
 def resolve(
     asked: ReinforcementHyperparameters, grader: GraderSpec, facts: Facts
-) -> tuple[Hyperparameters, dict[str, str]]:
+) -> tuple[ReinforcementSettings, dict[str, str]]:
     """Every "auto" as a value, and the reason for each.
 
     Raises :class:`InvalidRequest` where what was asked for does not fit the data or the model.
@@ -117,6 +133,11 @@ def resolve(
         min(steps - 1, max(1, min(10, max(4, steps // 20), steps // 4))),
         "5 % of the steps, 4 to 10, at most a quarter: Adam's first steps ignore the gradient's size",
     )
+    default("prompt_order", "epochs", "every prompt as often as any other")
+    is_length_given = asked.num_steps != "auto" or asked.n_epochs != "auto"
+    default(
+        "early_stopping", not is_length_given, "the length of training is given" if is_length_given else "it is not"
+    )
     _choose_precision(default, facts)
     default("eval_interval", max(1, math.ceil(steps / 10)), "ten validations over the run")
     samples = 4 if facts.num_valid <= 100 else 2 if facts.num_valid <= 300 else 1
@@ -142,7 +163,7 @@ def resolve(
         threshold = getattr(grader, "pass_threshold", None)
         chosen["pass_threshold"] = 1.0 if threshold is None else float(threshold)
         reasons["pass_threshold"] = "a full score" if threshold is None else "the grader's own"
-    return Hyperparameters(**chosen), reasons
+    return ReinforcementSettings(**chosen), reasons
 
 
 def _choose_precision(default: Callable[[str, object, str], None], facts: Facts) -> None:

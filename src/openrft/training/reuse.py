@@ -47,6 +47,7 @@ from openrft.types import SamplingParams
 NO_MATTER = frozenset(
     """
     algorithm num_steps n_epochs batch_size group_size learning_rate learning_rate_schedule warmup_steps
+    prompt_order early_stopping guard budget_minutes budget_tokens budget_grader_cost
     train_truncated kl_beta clip_low clip_high weight_decay max_grad_norm microbatch_tokens
     checkpoint_interval eval_interval ship max_ungraded_share grader_outage_minutes pass_threshold
     eval_samples temperature top_p stop max_completion_tokens reasoning_effort
@@ -100,7 +101,7 @@ class Kept:
 
     def key(self, prepared: Prepared, asked: Pass) -> str | None:
         """The name of this evaluation of the untouched base; None where it is not to be kept."""
-        if not self.most_bytes or asks_a_server(prepared.job.method.reinforcement.grader):
+        if not self.most_bytes or asks_a_server(prepared.job.reinforcement.grader):
             return None
         facts = {"owner": self.owner, "base": _base_facts(prepared), "pass": asdict(asked), "format": 1}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -189,7 +190,7 @@ def asks_a_server(grader: GraderSpec) -> bool:
 
 def _base_facts(prepared: Prepared) -> dict[str, Any]:
     """All that the base's answers and grades depend on, beside the pass."""
-    policy, settings, grader = prepared.policy, prepared.settings, prepared.job.method.reinforcement.grader
+    policy, settings, grader = prepared.policy, prepared.settings, prepared.job.reinforcement.grader
     network, device = policy.network, policy.network.device
     return {
         "model": policy.name,  # graders see it

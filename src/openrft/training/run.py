@@ -51,7 +51,7 @@ def start_run(
     ``profile_steps``: write a profile (:mod:`openrft.training.profile`), with the operators of that many steps.
     """
     refuse_if_used(path)  # before a large model is loaded
-    graders_compute = has_code(job.method.reinforcement.grader)
+    graders_compute = has_code(job.reinforcement.grader)
     calibrate_threads(progress.note, kept.folder if kept else None, graders_compute=graders_compute)
     prepared = prepare(job, progress)
     try:

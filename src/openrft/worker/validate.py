@@ -84,7 +84,7 @@ def _check(store: Store, job: JobRow, files: JobFiles, insist: Insist) -> list[N
             datasets[role] = read_examples(path, name=files.label(role), max_rows=most)
         except DatasetError as wrong:
             raise DatasetError(wrong.problems, param=role) from None
-    grader = document.method.reinforcement.grader
+    grader = document.reinforcement.grader
     for role, data in datasets.items():
         try:
             check_grader(grader, data.examples, where="method.reinforcement.grader")

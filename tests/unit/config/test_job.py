@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from openrft.config.job import Job, ReinforcementHyperparameters, absolute_model, read_job
+from openrft.config.job import Job, absolute_model, read_job
+from openrft.config.reinforcement import ReinforcementHyperparameters
 from openrft.errors import InvalidRequest
 
 GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "yes", "operation": "eq"}

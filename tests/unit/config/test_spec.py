@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from openrft.config.job import ReinforcementHyperparameters
+from openrft.config.reinforcement import ReinforcementHyperparameters
 from openrft.config.spec import Spec, parse_spec, read_json
 from openrft.errors import InvalidRequest
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from openrft.config.graders import parse_grader
-from openrft.config.job import Job, ReinforcementHyperparameters, read_job
+from openrft.config.job import Job, read_job
+from openrft.config.reinforcement import ReinforcementHyperparameters
 from openrft.errors import InvalidRequest, OpenRFTError
 from openrft.models.decoder import products
 from openrft.models.load import Policy, load_policy

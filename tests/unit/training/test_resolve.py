@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from openrft.config.graders import parse_grader
-from openrft.config.job import ReinforcementHyperparameters
+from openrft.config.reinforcement import ReinforcementHyperparameters
 from openrft.errors import InvalidRequest
 from openrft.training.memory import Room
-from openrft.training.resolve import Facts, Hyperparameters, resolve
+from openrft.training.resolve import Facts, ReinforcementSettings, resolve
 
 GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{item.answer}}", "operation": "eq"}
 
 
 def resolved(
     facts: dict[str, int] | None = None, grader: dict[str, object] | None = None, **asked: object
-) -> tuple[Hyperparameters, dict[str, str]]:
+) -> tuple[ReinforcementSettings, dict[str, str]]:
     known = {
         "num_parameters": 1_000_000,
         "context_tokens": 1024,

@@ -18,7 +18,7 @@ from openrft.evaluation.evaluation import Evaluation, EvaluationRow
 from openrft.training import reuse
 from openrft.training.foreground import ForegroundRun
 from openrft.training.progress import Silence
-from openrft.training.resolve import Hyperparameters
+from openrft.training.resolve import ReinforcementSettings
 from openrft.training.reuse import NO_MATTER, Kept, asks_a_server, open_kept
 from openrft.training.run import start_run
 from random_models import write_random_model
@@ -154,8 +154,8 @@ def test_an_attempt_that_starts_over_finds_its_own_and_says_nothing(
 
 
 def test_only_hyperparameters_that_there_are_are_left_out_of_the_key() -> None:
-    assert set(Hyperparameters.model_fields) - NO_MATTER == {"weights", "lora_rank", "precision"}
-    assert set(Hyperparameters.model_fields) >= NO_MATTER
+    assert set(ReinforcementSettings.model_fields) - NO_MATTER == {"weights", "lora_rank", "precision"}
+    assert set(ReinforcementSettings.model_fields) >= NO_MATTER
 
 
 def test_an_evaluation_after_training_is_never_taken_for_the_bases(

@@ -25,7 +25,7 @@ from openrft.rollout.outage import Patience
 from openrft.training.batch import Cutter, GroupToTrain, Microbatch, packed_tokens, padded_tokens
 from openrft.training.forward import completion_logprobs
 from openrft.training.loop import Batch
-from openrft.training.resolve import Hyperparameters
+from openrft.training.resolve import ReinforcementSettings
 from openrft.training.rollout_metrics import rollout_metrics
 from openrft.types import Engine, Grader, Rollout, RolloutGroup, SamplingParams, is_outage
 
@@ -37,7 +37,7 @@ class Reinforcement:
 
     def __init__(
         self,
-        settings: Hyperparameters,
+        settings: ReinforcementSettings,
         *,
         policy: Policy,
         engine: Engine,
@@ -175,7 +175,7 @@ def _permutation(size: int, seed: int, epoch: int) -> list[int]:
 def assign_credit(
     groups: Sequence[RolloutGroup],
     algorithm: Algorithm,
-    settings: Hyperparameters,
+    settings: ReinforcementSettings,
     patterns: Sequence[Sequence[NDArray[np.int32]]] | None = None,
 ) -> list[GroupToTrain]:
     """Write advantages (or why there is none) on the rollouts and return the groups that have a gradient.
@@ -231,7 +231,7 @@ def assign_credit(
     return trained
 
 
-def _comparable(groups: Sequence[RolloutGroup], settings: Hyperparameters) -> list[tuple[int, list[Rollout]]]:
+def _comparable(groups: Sequence[RolloutGroup], settings: ReinforcementSettings) -> list[tuple[int, list[Rollout]]]:
     """The groups with at least two rollouts to compare: number and these rollouts; the others are told why not."""
     counted = []
     for number, group in enumerate(groups):
@@ -251,7 +251,7 @@ def _comparable(groups: Sequence[RolloutGroup], settings: Hyperparameters) -> li
 
 
 def _advantages(
-    counted: Sequence[tuple[int, list[Rollout]]], algorithm: Algorithm, settings: Hyperparameters
+    counted: Sequence[tuple[int, list[Rollout]]], algorithm: Algorithm, settings: ReinforcementSettings
 ) -> list[list[float]]:
     try:
         return algorithm.advantages([[rollout.reward or 0.0 for rollout in graded] for _, graded in counted])
@@ -265,7 +265,7 @@ def _num_chosen(rollout: Rollout, masks: NDArray[np.int32] | None) -> int:
     return len(rollout.completion.token_ids) if masks is None else int((masks != FORCED).sum())
 
 
-def _algorithm(settings: Hyperparameters) -> Algorithm:
+def _algorithm(settings: ReinforcementSettings) -> Algorithm:
     """The algorithm with the clip bounds that the job overrides."""
     bounds = {
         name: value
