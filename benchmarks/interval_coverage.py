@@ -1,7 +1,8 @@
 """How often openrft's 95 % intervals hold what they promise, by simulation; the figures in docs/evaluation.md.
 
-    python benchmarks/interval_coverage.py                      # about a minute and a half of one core
-    python benchmarks/interval_coverage.py --simulations 300    # a quick look
+    python benchmarks/interval_coverage.py                          # some minutes of one core
+    python benchmarks/interval_coverage.py --simulations 300        # a quick look
+    python benchmarks/interval_coverage.py --tables null tries      # two of the tables
 
 Every table is printed as Markdown. Seeds are fixed, so two runs print the same.
 """
@@ -10,13 +11,23 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openrft.evaluation.selection import choose_checkpoint, expected_selection_optimism
-from openrft.evaluation.statistics import Interval, mean_interval, paired_difference, student_quantile
+from openrft.evaluation.evaluation import Evaluation, EvaluationRow
+from openrft.evaluation.report import Report, build_report
+from openrft.evaluation.selection import choose_checkpoint, expected_selection_optimism, select_evaluation
+from openrft.evaluation.statistics import (
+    Interval,
+    examples_needed,
+    max_at_k,
+    mean_interval,
+    paired_difference,
+    student_quantile,
+)
 
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Array]  # generator, n, K → mean score of each example
@@ -152,14 +163,131 @@ def optimism_table(simulations: int) -> None:
     print_table("Optimism of the chosen of 12 checkpoints", header, rows)
 
 
+def sampled(rng: np.random.Generator, rates: Array, k: int, step: int) -> Evaluation:
+    """What a model that passes the rows at these rates gives with k samples each."""
+    rows = [
+        EvaluationRow(
+            example_id=str(index),
+            index=index,
+            line=index + 1,
+            prompt_text="",
+            scores=scores,
+            outputs=[""] * k,
+            errors=[None] * k,
+            completion_tokens=[1] * k,
+            truncated=[False] * k,
+        )
+        for index, scores in enumerate((rng.random((len(rates), k)) < rates[:, None]).astype(float).tolist())
+    ]
+    return Evaluation(name=f"step {step}", step=step, mode="sampled", num_samples=k, rows=rows)
+
+
+def null_report(rng: np.random.Generator, n: int, k: int, per_cluster: int, chosen_on: str) -> Report:
+    """A report on training that changed nothing, of which one of twelve checkpoints was chosen, or none.
+
+    Rows come in clusters of ``per_cluster`` that share their level of difficulty.
+    """
+    levels = np.repeat(rng.beta(1.0, 1.5, n // per_cluster), per_cluster)
+    rates = np.clip(levels + rng.normal(0.0, 0.1 * (per_cluster > 1), n), 0.0, 1.0)
+    base, tuned, selection = sampled(rng, rates, k, 0), sampled(rng, rates, k, 120), None
+    if chosen_on != "none":
+        checkpoints = [sampled(rng, rates, k, 10 * number) for number in range(1, 13)]
+        selection = select_evaluation(checkpoints)
+        if chosen_on == "these rows":
+            tuned = next(one for one in checkpoints if one.step == selection.chosen_step)
+    return build_report(
+        job={},
+        base_sampled=base,
+        tuned_sampled=tuned,
+        clusters={str(index): index // per_cluster for index in range(n)},
+        rows_kind="validation" if chosen_on == "these rows" else "test",
+        selection=selection,
+    )
+
+
+def null_table(simulations: int) -> None:
+    """Verdicts on models that did not change."""
+    rows = [null_line(simulations, *line) for line in NULL_LINES]
+    header = ("rows", "samples", "rows per cluster", "chosen on", "no significant gain", "better", "worse", "unshrunk")
+    print_table("Reports on a model that did not change", header, rows)
+
+
+NULL_LINES = (
+    (48, 4, 1, "none"),
+    (96, 2, 4, "none"),
+    (48, 4, 1, "other rows"),
+    (48, 4, 1, "these rows"),
+    (100, 1, 1, "these rows"),
+)
+
+
+def null_line(simulations: int, n: int, k: int, per_cluster: int, chosen_on: str) -> list[str]:
+    """How often a report has each verdict, and how often it would say better without shrinking."""
+    rng = np.random.default_rng(4)
+    reports = (null_report(rng, n, k, per_cluster, chosen_on) for _ in range(simulations))
+    said = Counter(name for one in reports for name in (one.outcome, f"raw {one.primary.outcome}"))
+    shares = [f"{said[name] / simulations:.3f}" for name in ("no change", "better", "worse", "raw better")]
+    return [str(n), str(k), str(per_cluster), chosen_on, *shares]
+
+
+def tries_table(simulations: int) -> None:
+    """Coverage of pass@k with eight samples per row, and of its paired difference between equal models."""
+    rows = []
+    rates = np.random.default_rng(0).beta(1.0, 2.0, 1_000_000)
+    for n in (24, 48, 240):
+        for k in (1, 2, 4, 8):
+            truth, rng, hits = float(np.mean(1.0 - (1.0 - rates) ** k)), np.random.default_rng(5), np.zeros(3)
+            for _ in range(simulations):
+                level = rng.beta(1.0, 2.0, n)
+                arms = [(rng.random((n, 8)) < level[:, None]).astype(float).tolist() for _ in range(2)]
+                base, tuned = ([max_at_k(scores, k) for scores in arm] for arm in arms)
+                interval, plain = mean_interval(base, 8 / k), t_interval(base)
+                difference = paired_difference(base, tuned, 8 / k).interval
+                hits += [
+                    interval.low <= truth <= interval.high,
+                    plain.low <= truth <= plain.high,
+                    difference.low <= 0.0 <= difference.high,
+                ]
+            rows.append([str(n), str(k), f"{truth:.2f}", *(f"{hit:.3f}" for hit in hits / simulations)])
+    header = ("rows", "k", "true pass@k", "ours", "t over rows", "difference of equal models")
+    print_table("pass@k from 8 samples: coverage", header, rows)
+
+
+def power_table(simulations: int) -> None:
+    """How often a gain is found with as many rows as are said to be needed for it."""
+    rows = []
+    for gain, k in ((0.2, 1), (0.2, 4), (0.1, 1), (0.1, 4), (0.1, 16), (0.05, 4)):
+        spread = 0.1
+        # Base rates 0.4 ± 0.1, gains ± 0.1: V of the base 0.01, 2 V (1 - ρ) = 0.01.
+        noise = (0.24 - 0.01 + (0.4 + gain) * (0.6 - gain) - 0.02) / 2.0
+        needed = examples_needed(gain, k, rate_variance=0.01, noise_variance=noise, correlation=0.5)
+        rng, found = np.random.default_rng(6), 0
+        for _ in range(simulations):
+            base = 0.4 + rng.choice([-spread, spread], needed)
+            tuned = base + gain + rng.choice([-spread, spread], needed)
+            paired = paired_difference((rng.binomial(k, base) / k).tolist(), (rng.binomial(k, tuned) / k).tolist(), k)
+            found += paired.interval.low > 0.0
+        rows.append([f"+{gain:g}", str(k), str(needed), f"{found / simulations:.3f}"])
+    print_table("Rows needed for a gain", ("gain", "samples", "rows needed", "found"), rows)
+
+
 def main() -> None:
     """Print the tables."""
+    tables = {
+        "mean": (mean_table, 1),
+        "paired": (paired_table, 1),
+        "optimism": (optimism_table, 8),
+        "null": (null_table, 4),
+        "tries": (tries_table, 4),
+        "power": (power_table, 2),
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=4_000, help="per line of the first two tables")
-    simulations = parser.parse_args().simulations
-    mean_table(simulations)
-    paired_table(simulations)
-    optimism_table(max(100, simulations // 8))
+    parser.add_argument("--simulations", type=int, default=4_000, help="per line of the first two tables; others less")
+    parser.add_argument("--tables", nargs="+", choices=tables, default=list(tables), help="which to print")
+    asked = parser.parse_args()
+    for name in asked.tables:
+        table, fewer = tables[name]
+        table(max(100, asked.simulations // fewer))
 
 
 if __name__ == "__main__":

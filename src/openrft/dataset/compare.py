@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 from openrft.dataset.read import Dataset
 from openrft.dataset.rows import Findings
+from openrft.dataset.similar import TooMuchToCompare, near_duplicates, sentences_of
 from openrft.errors import Problem
 from openrft.types import Example
+
+_SHOWN_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +60,76 @@ def normalized_prompt(example: Example) -> str:
     return json.dumps(spoken, sort_keys=True, ensure_ascii=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A row that measures memory: its prompt, or one nearly like it, is trained on."""
+
+    example_id: str
+    line: int
+    train_line: int
+    is_same: bool  # but for case and blanks; else another wording, order or punctuation of it
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapSearch:
+    """What a search for overlap gave."""
+
+    rows: list[Overlap]
+    is_complete: bool  # False: the files are too large, and only equal prompts were looked for
+
+
+def find_overlap(train: Dataset, valid: Dataset) -> OverlapSearch:
+    """The rows of ``valid`` whose prompt is (nearly) in ``train``, in their order."""
+    found = {overlap.line: overlap for overlap in _same_prompts(train, valid)}
+    rest = [example for example in valid.examples if example.line not in found]
+    try:
+        near = near_duplicates(rest, train.examples)
+    except TooMuchToCompare:
+        return OverlapSearch(list(found.values()), is_complete=False)
+    train_lines = {duplicate.index: train.examples[duplicate.train_index].line for duplicate in near}
+    by_sentences = {sentences_of(example): example.line for example in reversed(train.examples)}
+    for index, example in enumerate(rest):
+        sentences = sentences_of(example)
+        train_line = (by_sentences.get(sentences) if sentences else None) or train_lines.get(index)
+        if train_line is not None:
+            found[example.line] = Overlap(example.id, example.line, train_line, is_same=False)
+    return OverlapSearch([found[line] for line in sorted(found)], is_complete=True)
+
+
 def check_overlap(train: Dataset, valid: Dataset) -> list[Problem]:
-    """A warning for each example of ``valid`` whose prompt is in ``train`` too: such rows measure memory."""
-    lines: dict[str, list[int]] = {}
-    for example in train.examples:
-        lines.setdefault(normalized_prompt(example), []).append(example.line)
+    """Warnings if rows of ``valid`` have a prompt of ``train``, or nearly one: such rows measure memory.
+
+    Equal and similar prompts are told once each, with their count and the first lines.
+    """
+    search = find_overlap(train, valid)
     findings = Findings(valid.name)
-    for example in valid.examples:
-        same = lines.get(normalized_prompt(example))
-        if same:
-            shown = ", ".join(str(line) for line in same[:5]) + (", …" if len(same) > 5 else "")
-            found = f"the prompt of line {shown} of {train.name}"
-            fix = "Remove the row from one of the files; on it the evaluation measures memory."
-            findings.add(example.line, "messages", "overlap", "a prompt that is not trained on", found, fix)
+    for is_same, code, words in (
+        (True, "overlap", "the prompt of a row"),
+        (False, "near_overlap", "nearly the prompt of a row"),
+    ):
+        rows = [overlap for overlap in search.rows if overlap.is_same == is_same]
+        if rows:
+            shown = ", ".join(f"{row.line} (there {row.train_line})" for row in rows[:_SHOWN_LINES])
+            more = ", …" if len(rows) > _SHOWN_LINES else ""
+            count = f"{len(rows):,} of {len(valid.examples):,} rows with {words} of {train.name}"
+            fix = "Remove these rows from one of the files; on them the evaluation measures memory."
+            expected = "prompts that are not trained on"
+            lines = "line" if len(rows) == 1 else "lines"
+            findings.add(rows[0].line, "messages", code, expected, f"{count}: {lines} {shown}{more}", fix)
+    if not search.is_complete:
+        sizes = f"{len(valid.examples):,} rows here and {len(train.examples):,} in {train.name}"
+        fix = "Only equal prompts were looked for; compare parts of the files to find similar ones."
+        expected = "files small enough to compare all prompts"
+        findings.add(None, "messages", "overlap_unknown", expected, sizes, fix)
     return findings.problems
+
+
+def _same_prompts(train: Dataset, valid: Dataset) -> list[Overlap]:
+    lines = {normalized_prompt(example): example.line for example in reversed(train.examples)}
+    prompts = ((example, normalized_prompt(example)) for example in valid.examples)
+    return [
+        Overlap(example.id, example.line, lines[prompt], is_same=True) for example, prompt in prompts if prompt in lines
+    ]
 
 
 def check_prompt_lengths(

@@ -1,4 +1,4 @@
-"""Part a file into training, validation and test rows, so that no prompt is in two of them."""
+"""Part a file into training, validation and test rows, so that no prompt is in two of them, nor one nearly like it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from openrft.dataset.compare import normalized_prompt
 from openrft.dataset.read import Dataset, read_examples
+from openrft.dataset.similar import TooMuchToCompare, near_duplicates_within, sentences_of
 from openrft.errors import InvalidRequest
+from openrft.types import Example
 
 Share = float | int | None
 """A float is a share of the rows, an int a number of rows, None whatever the other parts leave."""
@@ -31,17 +34,20 @@ def split_file(
     out_dir: Path | str,
     parts: Mapping[str, Share],
     *,
+    method: Literal["reinforcement", "supervised"] = "reinforcement",
     seed: int = 0,
     overwrite: bool = False,
     max_rows: int = 1_000_000,
 ) -> dict[str, SplitPart]:
     """Write ``out_dir/NAME.jsonl`` for each part, with its rows as they are in the file and in their order.
 
-    Rows with the same prompt stay together, and which part a prompt goes to depends on ``seed`` and the
-    prompts alone. The sizes are met exactly unless repeated prompts make that impossible. Raises DatasetError
-    if the file is not good, InvalidRequest if the parts do not fit or a file is there already.
+    Rows with the same prompt stay together, and so do near duplicates (``similar`` says what that is) as long as they
+    are not more than fit into the smallest part; files too large to compare are split by equal prompts. Which part a
+    prompt goes to depends on ``seed`` and the prompts alone. The sizes are met exactly unless repeated prompts make
+    that impossible. Raises DatasetError if the file is not good, InvalidRequest if the parts do not fit or a file is
+    there already.
     """
-    dataset = read_examples(path, max_rows=max_rows)
+    dataset = read_examples(path, method=method, max_rows=max_rows)
     sizes = _sizes(parts, len(dataset.examples))
     folder = Path(out_dir)
     targets = {name: folder / f"{name}.jsonl" for name in parts}
@@ -90,24 +96,43 @@ def _sizes(parts: Mapping[str, Share], rows: int) -> dict[str, int]:
 
 def _assign(dataset: Dataset, sizes: dict[str, int], seed: int) -> tuple[dict[int, str], dict[str, int]]:
     """The part of each line, and how many different prompts each part has."""
-    groups: dict[str, list[int]] = {}
-    for example in dataset.examples:
-        groups.setdefault(normalized_prompt(example), []).append(example.line)
+    groups = _alike(dataset.examples, most=min(sizes.values()))
 
-    def rank(prompt: str) -> tuple[int, bytes]:
+    def rank(group: list[Example]) -> tuple[int, bytes]:
         # Large groups first, while there is still room for them; then a shuffle that needs no random state.
-        return -len(groups[prompt]), hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()
+        prompt = min(normalized_prompt(example) for example in group)
+        return -len(group), hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()
 
     room, prompts = dict(sizes), dict.fromkeys(sizes, 0)
     part_of_line = {}
-    for prompt in sorted(groups, key=rank):
-        lines = groups[prompt]
+    for group in sorted(groups, key=rank):
         # In proportion to what is still missing, so that every part gets its share of the large groups too.
-        name = max(room, key=lambda name: (room[name] >= len(lines), room[name] / sizes[name]))
-        room[name] -= len(lines)
-        prompts[name] += 1
-        part_of_line.update(dict.fromkeys(lines, name))
+        name = max(room, key=lambda name: (room[name] >= len(group), room[name] / sizes[name]))
+        room[name] -= len(group)
+        prompts[name] += len({normalized_prompt(example) for example in group})
+        part_of_line.update(dict.fromkeys((example.line for example in group), name))
     return part_of_line, prompts
+
+
+def _alike(examples: list[Example], most: int) -> list[list[Example]]:
+    """The examples in groups that must stay together; near duplicates join only into groups of at most ``most``."""
+    try:
+        near, is_compared = near_duplicates_within(examples), True
+    except TooMuchToCompare:
+        near, is_compared = [], False
+    groups: dict[object, list[Example]] = {}
+    for example in examples:
+        key = (sentences_of(example) if is_compared else ()) or normalized_prompt(example)
+        groups.setdefault(key, []).append(example)
+    group_of = {example.line: group for group in groups.values() for example in group}
+    # By similarity and not by place, so that the groups do not depend on the order of rows.
+    pairs = ((pair.similarity, examples[pair.index], examples[pair.train_index]) for pair in near)
+    for _, one, other in sorted(pairs, key=lambda pair: (-pair[0], sorted((pair[1].id, pair[2].id)))):
+        left, right = group_of[one.line], group_of[other.line]
+        if left is not right and len(left) + len(right) <= most:
+            left += right
+            group_of.update((example.line, left) for example in right)
+    return list({id(group): group for group in group_of.values()}.values())
 
 
 def _write(source: Path, targets: dict[str, Path], part_of_line: dict[int, str]) -> dict[str, int]:

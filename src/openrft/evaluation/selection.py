@@ -113,10 +113,22 @@ def expected_selection_optimism(
     generator = np.random.default_rng(seed)
     # Normal weights on the residuals give normal noise with exactly their covariance, also when it is singular.
     noise = generator.standard_normal((num_draws, residuals.shape[0])) @ residuals
-    drawn = truth + noise
-    chosen = [choose_checkpoint(row, window) for row in drawn.tolist()]
+    chosen = _choose_each(truth + noise, window)
     optimism = float(np.mean(noise[np.arange(num_draws), chosen]))
     return max(0.0, optimism)
+
+
+def _choose_each(drawn: NDArray[np.float64], window: int) -> NDArray[np.int64]:
+    """:func:`choose_checkpoint` for each row at once."""
+    import numpy as np
+
+    half, count = window // 2, drawn.shape[1]
+    sums = np.concatenate([np.zeros((len(drawn), 1)), np.cumsum(drawn, axis=1)], axis=1)
+    starts = np.maximum(0, np.arange(count) - half)
+    ends = np.minimum(count, np.arange(count) + half + 1)
+    smoothed = (sums[:, ends] - sums[:, starts]) / (ends - starts)
+    chosen: NDArray[np.int64] = np.argmax(smoothed >= smoothed.max(axis=1, keepdims=True) - 1e-12, axis=1)
+    return chosen
 
 
 def _unit_residuals(residuals: NDArray[np.float64], clusters: Sequence[Hashable] | None) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Z95 = 1.959963984540054  # normal quantile for a two-sided 95 % interval
-Z80 = 0.8416212335729143  # normal quantile for a power of 80 %
+POWER = 0.8  # how often a gain is to be found for it to count as detectable
 
 _EXACT_FLIPS = 16  # up to so many units every one of the 2^n sign patterns is tried
 _NUM_FLIPS = 20_000
@@ -47,6 +47,8 @@ class PairedDifference:
     wins: int
     losses: int
     ties: int
+    standard_error: float | None = None  # of the mean, and
+    num_units: int | None = None  # the independent examples or clusters behind it; None in reports of older versions
 
 
 def mean_interval(
@@ -107,7 +109,8 @@ def paired_difference(
     mean = math.fsum(differences) / len(differences)
     num_units, _ = _units(groups)
     variance = _variance_of_mean([d - mean for d in differences], groups, scale**2 / num_samples)
-    half = student_quantile(num_units - 1) * math.sqrt(variance)
+    standard_error = math.sqrt(variance)
+    half = student_quantile(num_units - 1) * standard_error
     low, high = mean - half, mean + half
     if scale == 1.0:  # scores in 0…1 cannot differ by more than 1
         low, high = max(-1.0, low), min(1.0, high)
@@ -120,7 +123,22 @@ def paired_difference(
         wins=sum(d > _TOLERANCE for d in differences),
         losses=sum(d < -_TOLERANCE for d in differences),
         ties=sum(abs(d) <= _TOLERANCE for d in differences),
+        standard_error=standard_error,
+        num_units=num_units,
     )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values corrected for how many there are, in their order (Holm 1979).
+
+    The i-th smallest of m is multiplied by ``m - i + 1``, is at least its predecessor and at most 1. Rejecting those up
+    to 0.05 errs in one family of twenty, however the tests depend on one another.
+    """
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -133,6 +151,20 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
+def max_at_k(scores: Sequence[float], k: int) -> float:
+    """Expected best score among ``k`` samples, from the ``n`` scores of one example.
+
+    The mean of the highest score over all ways to take ``k`` of the ``n``: ``Σ_j s_(j) C(j-1, k-1) / C(n, k)`` with the
+    scores in rising order, because ``s_(j)`` is the highest of ``C(j-1, k-1)`` of them. Unbiased for ``k <= n``; for
+    scores of 0 and 1 it is :func:`pass_at_k`.
+    """
+    n = len(scores)
+    if not 1 <= k <= n:
+        raise ValueError(f"max@k needs 1 <= k <= n, got {n=}, {k=}")
+    ordered = enumerate(sorted(scores)[k - 1 :], start=k - 1)
+    return math.fsum(score * math.comb(below, k - 1) for below, score in ordered) / math.comb(n, k)
+
+
 def minimum_detectable_effect(
     num_examples: int,
     num_samples: float,
@@ -143,15 +175,55 @@ def minimum_detectable_effect(
 ) -> float:
     """The smallest true gain that a paired comparison of this size finds in 80 % of cases; print it before training.
 
-    ``(1.96 + 0.84) · √(Var(d)/n)`` with ``Var(d) = 2·V·(1-ρ) + 2·E[p(1-p)]/K``: ``V`` is the variance of the examples'
-    true means, ``ρ`` their correlation between base and tuned model, ``E[p(1-p)]`` the variance of one sample around
-    its example's mean (Miller 2024). The defaults are typical of pass/fail graders; :func:`variance_parts` estimates
+    :func:`detectable_effect` with ``Var(d) = 2·V·(1-ρ) + 2·E[p(1-p)]/K``: ``V`` is the variance of the examples' true
+    means, ``ρ`` their correlation between base and tuned model, ``E[p(1-p)]`` the variance of one sample around its
+    example's mean (Miller 2024). The defaults are typical of pass/fail graders; :func:`variance_parts` estimates
     the two variances from a baseline. Assumes that the tuned model's variances equal the base's.
     """
     if num_examples < 1 or num_samples < 1:
         raise ValueError(f"needs at least one example and one sample, got {num_examples=}, {num_samples=}")
-    variance = 2.0 * rate_variance * (1.0 - correlation) + 2.0 * noise_variance / num_samples
-    return (Z95 + Z80) * math.sqrt(variance / num_examples)
+    variance = _difference_variance(num_samples, rate_variance, noise_variance, correlation)
+    return detectable_effect(variance, num_examples)
+
+
+def examples_needed(
+    effect: float,
+    num_samples: float,
+    *,
+    rate_variance: float = 0.12,
+    noise_variance: float = 0.12,
+    correlation: float = 0.6,
+) -> int:
+    """How many examples it takes to find a true gain of ``effect`` in 80 % of cases.
+
+    The inverse of :func:`minimum_detectable_effect`, with the same assumptions.
+    """
+    if num_samples < 1:
+        raise ValueError(f"needs at least one sample, got {num_samples=}")
+    return units_needed(effect, _difference_variance(num_samples, rate_variance, noise_variance, correlation))
+
+
+def detectable_effect(variance: float, num_units: int) -> float:
+    """The true mean difference that is found in 80 % of cases: ``(t_.975 + t_.8) · √(Var(d)/n)``, n-1 degrees."""
+    degrees = num_units - 1
+    return (student_quantile(degrees) + student_quantile(degrees, POWER)) * math.sqrt(variance / num_units)
+
+
+def units_needed(effect: float, variance: float) -> int:
+    """The smallest number of independent examples whose :func:`detectable_effect` is at most ``effect``; 2 at least."""
+    if not effect > 0.0 or not math.isfinite(effect):
+        raise ValueError(f"needs an effect above 0, got {effect}")
+    low, high = 1, 2  # low is too few
+    while detectable_effect(variance, high) > effect:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if detectable_effect(variance, middle) > effect else (low, middle)
+    return high
+
+
+def _difference_variance(num_samples: float, rate_variance: float, noise_variance: float, correlation: float) -> float:
+    return 2.0 * rate_variance * (1.0 - correlation) + 2.0 * noise_variance / num_samples
 
 
 def variance_parts(example_scores: Sequence[Sequence[float | None]]) -> tuple[float, float]:
@@ -173,11 +245,11 @@ def variance_parts(example_scores: Sequence[Sequence[float | None]]) -> tuple[fl
     return max(0.0, of_means - explained), within
 
 
-def student_quantile(degrees: int) -> float:
-    """The two-sided 95 % quantile of Student's t; one degree of freedom at least."""
+def student_quantile(degrees: int, probability: float = 0.975) -> float:
+    """A quantile of Student's t, the two-sided 95 % one by default; one degree of freedom at least."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(max(1, degrees), 0.975))
+    return float(stdtrit(max(1, degrees), probability))
 
 
 def _wilson(mean: float, effective: float, z: float) -> Interval:

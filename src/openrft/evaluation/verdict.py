@@ -2,40 +2,86 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from openrft.evaluation.statistics import Z80, Z95, Interval, PairedDifference, student_quantile
+from openrft.evaluation.statistics import Interval, PairedDifference, detectable_effect, units_needed
 
 if TYPE_CHECKING:
+    from openrft.evaluation.comparison import Comparison
     from openrft.evaluation.report import Arm, Report
 
 Outcome = Literal["better", "no change", "worse", "not measured"]
 
+_SHOWN_LINES = 8
+
 FEW_EXAMPLES = 30  # below this an interval is honest but wide, and the rows may not stand for the task
 
 
-def outcome_of(paired: PairedDifference | None, *, optimism: float = 0.0) -> Outcome:
-    """What an interval says: ``no change`` as soon as it includes zero.
+USUAL_GAIN = 0.05
+"""The gain for which a report says how many rows would be needed, for scores within 0…1."""
 
-    ``optimism`` makes gains harder to claim and losses no easier.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Tuned minus base, as it is claimed."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Power:
+    """What a comparison of this size can find in four of five cases."""
+
+    detectable_gain: float
+    gain: float | None  # a smaller one than that, and
+    rows_needed: int | None  # how many rows it takes to find it, with as many completions each; None: no need to ask
+
+
+def shrink(paired: PairedDifference | None, optimism: float) -> Difference | None:
+    """The difference less what choosing the checkpoint on the same rows is expected to have added."""
     if paired is None:
+        return None
+    low, high = paired.interval.low - optimism, paired.interval.high - optimism
+    return Difference(paired.mean - optimism, Interval(low, high, paired.interval.method))
+
+
+def outcome_of(difference: Difference | PairedDifference | None) -> Outcome:
+    """What an interval says: ``no change`` as soon as it includes zero."""
+    if difference is None:
         return "not measured"
-    if paired.interval.low - optimism > 0.0:
+    if difference.interval.low > 0.0:
         return "better"
-    return "worse" if paired.interval.high < 0.0 else "no change"
+    return "worse" if difference.interval.high < 0.0 else "no change"
+
+
+def power_of(comparison: Comparison) -> Power | None:
+    """From the spread of the very differences that were measured."""
+    paired, base = comparison.paired, comparison.base_interval
+    if paired is None or paired.standard_error is None or paired.num_units is None:
+        return None
+    variance = paired.standard_error**2 * paired.num_units
+    detectable = detectable_effect(variance, paired.num_units)
+    if base is None or base.method != "wilson" or detectable <= USUAL_GAIN:
+        return Power(detectable_gain=detectable, gain=None, rows_needed=None)
+    # In rows, of which a unit may hold several.
+    rows = math.ceil(units_needed(USUAL_GAIN, variance) * paired.num_examples / paired.num_units)
+    return Power(detectable_gain=detectable, gain=USUAL_GAIN, rows_needed=rows)
 
 
 def sentence(report: Report) -> str:
     """The verdict in one or two sentences, from the primary comparison."""
-    primary, paired = report.primary, report.primary.paired
-    if paired is None or primary.base_mean is None or primary.tuned_mean is None:
+    primary, paired, difference = report.primary, report.primary.paired, report.difference
+    if paired is None or difference is None or primary.base_mean is None or primary.tuned_mean is None:
         return "not measured: no held-out row has a grade from both models"
     opening = {"better": "better", "worse": "worse"}.get(report.outcome, "no significant gain")
     size = f"{_counted(paired.num_examples, 'example')} × {_counted(report.arms[0].num_samples, 'sample')}"
+    shrunk = f", shrunk by {_fixed(report.optimism, 3)}" if report.optimism else ""
     text = (
-        f"{opening}: {difference_text(paired)} in mean score "
-        f"({primary.base_mean:.2f} → {primary.tuned_mean:.2f}), paired on {size}"
+        f"{opening}: {difference_text(difference)} in mean score "
+        f"({primary.base_mean:.2f} → {primary.tuned_mean - report.optimism:.2f}{shrunk}), paired on {size}"
     )
     if report.outcome == "no change" and paired.interval.low > 0.0:
         text += "; choosing the checkpoint on these rows can explain the difference"
@@ -44,21 +90,18 @@ def sentence(report: Report) -> str:
 
 def notes(report: Report) -> list[str]:
     """What one has to know to read the numbers rightly, most important first."""
-    found = [_rows_note(report), _size_note(report), _greedy_note(report), _length_note(report)]
+    found = [_rows_note(report), _leakage_note(report), _size_note(report), _greedy_note(report)]
+    found += [_tries_note(report), _length_note(report)]
     found += [_ungraded_note(arm) for arm in report.arms]
     found.append(_dropped_note(report))
     return [note for note in found if note]
 
 
-def difference_text(paired: PairedDifference) -> str:
+def difference_text(difference: Difference | PairedDifference) -> str:
     """``+0.62 [0.55, 0.68]``, with as many digits as it takes that no bound looks like zero without being it."""
-    return signed_with_interval(paired.mean, paired.interval)
-
-
-def signed_with_interval(value: float, interval: Interval) -> str:
-    """A signed number with its interval."""
-    digits = _digits(value, interval.low, interval.high)
-    return f"{_fixed(value, digits, sign=True)} {interval_text(interval, digits)}"
+    mean, interval = difference.mean, difference.interval
+    digits = _digits(mean, interval.low, interval.high)
+    return f"{_fixed(mean, digits, sign=True)} {interval_text(interval, digits)}"
 
 
 def interval_text(interval: Interval, digits: int = 2) -> str:
@@ -102,7 +145,7 @@ def _rows_note(report: Report) -> str:
         if selection is not None and len(selection.candidate_steps) > 1:
             text += f" Step {selection.chosen_step} was chosen on the validation rows ({_rule(report)})."
         return text
-    if selection is None or len(selection.candidate_steps) < 2:
+    if report.correction == "none needed: last step ships" or selection is None:
         return "These are the validation rows; no checkpoint was chosen with them, so the numbers stand as they are."
     text = (
         f"These are the validation rows that chose step {selection.chosen_step} ({_rule(report)}). The best of several "
@@ -110,9 +153,24 @@ def _rows_note(report: Report) -> str:
     )
     if paired is None:
         return f"{text}."
-    shift = report.optimism
-    corrected = Interval(paired.interval.low - shift, paired.interval.high - shift, paired.interval.method)
-    return f"{text}; less that, the difference is {signed_with_interval(paired.mean - shift, corrected)}."
+    return f"{text}; the verdict has that taken off the difference of {difference_text(paired)} that was measured."
+
+
+def _leakage_note(report: Report) -> str:
+    leakage = report.leakage
+    if leakage is None or not leakage.rows:
+        return ""
+    lines = ", ".join(str(row.line) for row in leakage.rows[:_SHOWN_LINES])
+    more = ", …" if len(leakage.rows) > _SHOWN_LINES else ""
+    verb, places = ("has", "line") if len(leakage.rows) == 1 else ("have", "lines")
+    text = (
+        f"{_counted(len(leakage.rows), 'row')} of these {verb} (nearly) a prompt that was trained on "
+        f"({places} {lines}{more}) and may measure memory"
+    )
+    rest = None if leakage.without is None else shrink(leakage.without.paired, report.optimism)
+    if rest is None:
+        return f"{text}; no other row has a grade from both models."
+    return f"{text}; without them the difference is {difference_text(rest)}."
 
 
 def _rule(report: Report) -> str:
@@ -123,16 +181,17 @@ def _rule(report: Report) -> str:
 
 
 def _size_note(report: Report) -> str:
-    paired = report.primary.paired
+    paired, power = report.primary.paired, report.power
     if paired is None:
         return ""
-    half = (paired.interval.high - paired.interval.low) / 2.0
-    detectable = half / student_quantile(paired.num_examples - 1) * (Z95 + Z80)
-    if report.outcome == "no change":
-        return (
+    if report.outcome == "no change" and power is not None:
+        text = (
             f"No significant gain does not mean no gain: a comparison of this size finds a true gain of "
-            f"{detectable:.2f} in four of five cases, and smaller ones less often."
+            f"{power.detectable_gain:.2f} in four of five cases, and smaller ones less often"
         )
+        if power.rows_needed is None:
+            return f"{text}."
+        return f"{text}. To find a gain of +{power.gain:g} takes about {_rounded(power.rows_needed):,} rows like these."
     if paired.num_examples < FEW_EXAMPLES:
         count = _counted(paired.num_examples, "row")
         return f"{count} only: the interval allows for chance among rows like these, not for rows unlike them."
@@ -146,6 +205,25 @@ def _greedy_note(report: Report) -> str:
     if greedy.paired is None or report.is_sharpening:
         return ""
     return f"Greedy decoding: {difference_text(greedy.paired)} in mean score."
+
+
+def _tries_note(report: Report) -> str:
+    """With many tries the base may find what the tuned model no longer does."""
+    passing = [tries for tries in report.tries if tries.comparison.metric == "pass@k"]
+    if not passing or passing[-1].comparison.outcome != "worse":
+        return ""
+    last = passing[-1]
+    assert last.comparison.paired is not None
+    change = difference_text(last.comparison.paired)
+    return (
+        f"Of {last.k} tries one succeeds less often than before (pass@{last.k} {change}): answers became less diverse."
+    )
+
+
+def _rounded(rows: int) -> int:
+    """Two digits: the spread it is computed from is known no better."""
+    unit: int = 10 ** max(0, len(str(rows)) - 2)
+    return -(-rows // unit) * unit
 
 
 def _length_note(report: Report) -> str:

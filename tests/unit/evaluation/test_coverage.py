@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from openrft.evaluation.report import Report
 from openrft.evaluation.selection import choose_checkpoint, expected_selection_optimism
-from openrft.evaluation.statistics import mean_interval, minimum_detectable_effect, paired_difference
+from openrft.evaluation.statistics import (
+    examples_needed,
+    mean_interval,
+    minimum_detectable_effect,
+    paired_difference,
+)
 from openrft.evaluation.verdict import outcome_of
 
 Rates = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -74,6 +80,44 @@ def test_a_gain_of_the_detectable_size_is_found_in_four_of_five_cases() -> None:
         scores = [rng.binomial(4, rates) / 4 for rates in (base, tuned)]
         found += outcome_of(paired_difference(scores[0].tolist(), scores[1].tolist(), 4)) == "better"
     assert 0.74 <= found / 1_000 <= 0.86
+
+
+@pytest.mark.parametrize(("gain", "num_samples"), [(0.3, 1), (0.1, 4), (0.06, 8)])
+def test_with_as_many_examples_as_are_needed_a_gain_is_found_in_four_of_five_cases(
+    gain: float, num_samples: int
+) -> None:
+    # Base rates are 0.4 ± 0.05: V = 0.0025; gains differ by ±0.1, of variance 0.01 = 2 V (1 - ρ) with ρ = -1.
+    noise = (0.4 * 0.6 - 0.0025 + (0.4 + gain) * (0.6 - gain) - 0.0025 - 0.01) / 2
+    needed = examples_needed(gain, num_samples, rate_variance=0.0025, noise_variance=noise, correlation=-1.0)
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(1_000):
+        base = 0.4 + rng.choice([-0.05, 0.05], needed)
+        tuned = base + gain + rng.choice([-0.1, 0.1], needed)
+        scores = [rng.binomial(num_samples, rates) / num_samples for rates in (base, tuned)]
+        found += outcome_of(paired_difference(scores[0].tolist(), scores[1].tolist(), num_samples)) == "better"
+    assert 0.76 <= found / 1_000 <= 0.84
+
+
+def test_the_rows_a_report_asks_for_find_the_gain_in_four_of_five_cases(make_report: Callable[..., Report]) -> None:
+    rng = np.random.default_rng(7)
+
+    def draw(count: int) -> list[list[list[float]]]:
+        base = rng.beta(2.0, 3.0, count)
+        tuned = np.clip(base + 0.05, 0.0, 1.0)
+        return [(rng.random((count, 4)) < rates[:, None]).astype(float).tolist() for rates in (base, tuned)]
+
+    asked = []
+    for _ in range(40):
+        power = make_report(*draw(100)).power
+        assert power is not None and power.gain == 0.05 and power.rows_needed is not None
+        asked.append(power.rows_needed)
+    needed = int(np.median(asked))
+    found = 0
+    for _ in range(400):
+        base, tuned = (np.mean(arm, axis=1).tolist() for arm in draw(needed))
+        found += outcome_of(paired_difference(base, tuned, 4)) == "better"
+    assert 0.72 <= found / 400 <= 0.88
 
 
 @pytest.mark.parametrize("window", [1, 3])

@@ -1,10 +1,12 @@
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from openrft.evaluation.evaluation import Evaluation
 from openrft.evaluation.selection import (
+    _choose_each,
     choose_checkpoint,
     expected_selection_optimism,
     select_evaluation,
@@ -35,6 +37,13 @@ def test_a_lucky_single_mean_loses_to_a_good_neighbourhood() -> None:
 
 def test_the_earliest_of_equal_checkpoints_is_chosen() -> None:
     assert choose_checkpoint([0.1, 0.7, 0.7, 0.7], window=1) == 1
+
+
+@pytest.mark.parametrize("window", [1, 3, 5])
+@pytest.mark.parametrize("count", [1, 2, 3, 12])
+def test_choosing_in_many_draws_at_once_is_choosing_in_each(count: int, window: int) -> None:
+    drawn = np.random.default_rng(1).choice([0.1, 0.2, 0.3, 0.5], (500, count))  # so few values that many agree
+    assert _choose_each(drawn, window).tolist() == [choose_checkpoint(row, window) for row in drawn.tolist()]
 
 
 def test_one_checkpoint_is_no_choice_and_has_no_optimism() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from openrft.evaluation.statistics import (
     Interval,
+    examples_needed,
     mean_interval,
     minimum_detectable_effect,
     paired_difference,
@@ -189,10 +190,24 @@ def test_pass_at_k_beyond_the_samples_is_refused() -> None:
         pass_at_k(4, 2, 5)
 
 
-@pytest.mark.parametrize(("n", "k", "effect"), [(20, 4, 0.247), (50, 1, 0.230), (50, 4, 0.156), (500, 16, 0.042)])
+@pytest.mark.parametrize(("n", "k", "effect"), [(20, 4, 0.261), (50, 1, 0.234), (50, 4, 0.160), (500, 16, 0.042)])
 def test_the_detectable_effect_worked_by_hand(n: int, k: int, effect: float) -> None:
-    # 2.80 · √((2 · 0.12 · 0.4 + 2 · 0.12 / k) / n)
+    # (t_.975 + t_.8) · √((2 · 0.12 · 0.4 + 2 · 0.12 / k) / n): 2.093 + 0.861 with 19 degrees, 2.010 + 0.849 with 49.
     assert minimum_detectable_effect(n, k) == pytest.approx(effect, abs=5e-4)
+
+
+@pytest.mark.parametrize("num_samples", [1, 4, 16])
+@pytest.mark.parametrize("num_examples", [2, 3, 12, 48, 500])
+def test_the_examples_needed_are_those_that_detect_the_effect(num_examples: int, num_samples: int) -> None:
+    effect = minimum_detectable_effect(num_examples, num_samples)
+    assert examples_needed(effect, num_samples) == num_examples
+    assert examples_needed(effect * 0.999, num_samples) == num_examples + 1
+
+
+def test_an_effect_of_nothing_cannot_be_found_by_any_number_of_examples() -> None:
+    for effect in (0.0, -0.1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="effect above 0"):
+            examples_needed(effect, 4)
 
 
 def test_variance_is_split_between_examples_and_samples() -> None:
