@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from openrft.types import Grade, TokenUsage, total_usage
+from openrft.types import Grade, total_usage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +43,22 @@ class Pace:
     step_seconds: float  # sampling and grading one step
     waiting_seconds: float  # of them, waiting for the grader alone
     job_seconds: float  # sampling and grading the whole job, evaluations included
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradeSpending:
+    """Tokens that one model spends on a grade, on average; the cost is None without a price."""
+
+    model: str
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
+    cached_tokens: float = 0.0
+    cost: float | None = None
+
+    @property
+    def tokens(self) -> float:
+        """Prompt and completion."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,26 +118,40 @@ def project_spending(
 
     ``tried`` are the further grades of the rehearsal; ``priced`` are the models whose price is known.
     """
-    totals, count = total_usage(grades), max(1, len(grades))
+    each_of = {spent.model: spent for spent in spending_per_grade(grades, priced=priced)}
     found = []
     for model, spent in total_usage([*grades, *tried]).items():
-        total = totals.get(model, TokenUsage())
-        tokens = total.prompt_tokens + total.completion_tokens
         has_price = model in priced or spent.cost > 0
+        each = each_of.get(model) or GradeSpending(model=model, cost=0.0 if has_price else None)
         found.append(
             Spending(
                 model=model,
-                prompt_tokens=total.prompt_tokens / count,
-                completion_tokens=total.completion_tokens / count,
-                cached_tokens=total.cached_tokens / count,
-                cost=total.cost / count if has_price else None,
-                job_tokens=round(tokens / count * size.num_answers),
-                job_cost=total.cost / count * size.num_answers if has_price else None,
+                prompt_tokens=each.prompt_tokens,
+                completion_tokens=each.completion_tokens,
+                cached_tokens=each.cached_tokens,
+                cost=each.cost,
+                job_tokens=round(each.tokens * size.num_answers),
+                job_cost=None if each.cost is None else each.cost * size.num_answers,
                 rehearsal_tokens=spent.prompt_tokens + spent.completion_tokens,
                 rehearsal_cost=spent.cost if has_price else None,
             )
         )
     return found
+
+
+def spending_per_grade(grades: Sequence[Grade], *, priced: Collection[str] = ()) -> list[GradeSpending]:
+    """Means over ``grades``, by model; ``priced`` are the models whose price is known."""
+    count = max(1, len(grades))
+    return [
+        GradeSpending(
+            model=model,
+            prompt_tokens=total.prompt_tokens / count,
+            completion_tokens=total.completion_tokens / count,
+            cached_tokens=total.cached_tokens / count,
+            cost=total.cost / count if model in priced or total.cost > 0 else None,
+        )
+        for model, total in total_usage(grades).items()
+    ]
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
