@@ -1,4 +1,4 @@
-"""Every public example of reinforcement fine-tuning runs as it is, with both generations of OpenAI's client."""
+"""Every public example of fine-tuning runs as it is, with both generations of OpenAI's client."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ SCRIPTS = (
     "medical_outcomes",
     "topic_codes",
     "long_conversations",
+    "supervised_chat",
     "python_grader",
     "validate_grader",
-    "supervised_and_preference",
+    "preference",
 )
 NO_EXAMPLES = ("uploaded", "finished_job", "countdown_grader")  # what the examples import
 CLIENT_2 = REPOSITORY / ".venv" / "clients" / "openai-2"

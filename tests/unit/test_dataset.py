@@ -13,6 +13,7 @@ from openrft.dataset import (
     Spread,
     check_overlap,
     check_prompt_lengths,
+    find_overlap,
     read_examples,
     split_file,
     summarize,
@@ -328,7 +329,28 @@ def test_prompts_in_both_files_are_told_with_both_lines(tmp_path: Path) -> None:
     valid = load(tmp_path, "valid", row("three"), row("What\nis 2+2? ", answer=2))
     [warning] = check_overlap(train, valid)
     assert (warning.file, warning.line, warning.code) == ("valid", 2, "overlap")
-    assert warning.found == "the prompt of line 2, 3 of train"
+    assert warning.found == "1 of 2 rows with the prompt of a row of train: line 2 (there 2)"
+
+
+def test_overlap_is_told_once_with_its_count_and_the_first_lines(tmp_path: Path) -> None:
+    words = ["otter", "maple", "violin", "harbour", "comet", "saddle", "lantern", "walnut"]
+    train = load(tmp_path, "train", *[row(f"Tell me where the {word} of my aunt is kept.") for word in words])
+    same = [row(f"tell me where  the {word} of my aunt is kept.", n=n) for n, word in enumerate(words[:6])]
+    near = [row("Where is the walnut of my aunt kept? Tell me!"), row("Is the lantern of my aunt kept? Tell me where.")]
+    valid = load(tmp_path, "valid", row("Why is the sky blue?"), *same, *near)
+    equal, similar = check_overlap(train, valid)
+    assert (equal.code, equal.line, similar.code, similar.line) == ("overlap", 2, "near_overlap", 8)
+    lines = "lines 2 (there 1), 3 (there 2), 4 (there 3), 5 (there 4), 6 (there 5), …"
+    assert equal.found == f"6 of 9 rows with the prompt of a row of train: {lines}"
+    assert similar.found == "2 of 9 rows with nearly the prompt of a row of train: lines 8 (there 8), 9 (there 7)"
+
+
+def test_files_too_large_to_compare_are_told_and_searched_for_equal_prompts(tmp_path: Path) -> None:
+    long = [row(letter * 10_100_000) for letter in "abc"]
+    train, valid = load(tmp_path, "train", row("one"), *long), load(tmp_path, "valid", row("two"), row("ONE"))
+    equal, unknown = check_overlap(train, valid)
+    assert (equal.code, equal.line, unknown.code, unknown.line) == ("overlap", 2, "overlap_unknown", None)
+    assert not find_overlap(train, valid).is_complete
 
 
 def test_prompts_that_are_too_long_are_told_with_their_length(tmp_path: Path) -> None:
@@ -376,6 +398,27 @@ def test_the_same_prompt_is_never_in_two_parts(tmp_path: Path) -> None:
     train, valid = (read_examples(parts[name].path) for name in ("train", "valid"))
     assert check_overlap(train, valid) == []
     assert (parts["train"].rows, parts["valid"].rows) == (80, 20)
+
+
+def test_near_duplicates_stay_together_in_a_split_as_long_as_they_fit(tmp_path: Path) -> None:
+    kinds = {
+        "river": "Which river flows through the city of Vienna before it reaches Budapest?",
+        "leaves": "Explain in one sentence why leaves turn red in autumn.",
+        "parcel": "Write a short apology to a customer whose parcel arrived three days late.",
+        "Norway": "List the prime ministers of Norway since the war, oldest first.",
+        "bicycle": "My bicycle chain keeps slipping when I climb hills. What should I check first?",
+        "Hamlet": "Summarise the plot of Hamlet for a child of ten.",
+    }
+    again = ["Please explain in one sentence why leaves turn red in autumn", kinds["parcel"].replace("a short", "some")]
+    source = write(tmp_path / "all.jsonl", *map(row, [*kinds.values(), *again]))
+    for seed in range(8):
+        parts = split_file(source, tmp_path / str(seed), {"train": 5, "valid": 3}, seed=seed)
+        sides = [{word for line in lines_of(part) for word in kinds if word in line} for part in parts.values()]
+        assert sides[0].isdisjoint(sides[1])
+        assert (parts["train"].rows, parts["valid"].rows) == (5, 3)
+    # What is more than fits into the smallest part is not kept together, or that part could have no row at all.
+    parts = split_file(source, tmp_path / "small", {"train": 7, "valid": 1})
+    assert (parts["train"].rows, parts["valid"].rows) == (7, 1)
 
 
 def test_a_split_depends_on_the_seed_and_not_on_the_order_of_rows(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Files of examples, in the format of OpenAI's reinforcement fine-tuning: read, check, compare, split.
+"""Files of examples, in the formats of OpenAI's reinforcement and supervised fine-tuning: read, check, compare, split.
 
 data = read_examples(path)                     all examples, or one DatasetError with every problem of the file
-check_overlap(train, valid)                    prompts that are in both
+check_overlap(train, valid)                    warnings about prompts that are (nearly) in both
 check_prompt_lengths(data, count_tokens, n)    prompts that do not fit
 split_file(path, folder, {"train": None, "valid": 0.1})
 summarize(data)
@@ -10,25 +10,40 @@ summarize(data)
 from openrft.dataset.compare import (
     DatasetSummary,
     KeySummary,
+    Overlap,
+    OverlapSearch,
     Spread,
     check_overlap,
     check_prompt_lengths,
+    find_overlap,
     normalized_prompt,
     summarize,
 )
-from openrft.dataset.read import MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS, Dataset, read_examples
+from openrft.dataset.read import (
+    MAX_SUPERVISED_ROWS,
+    MAX_TRAINING_ROWS,
+    MAX_VALIDATION_ROWS,
+    MIN_SUPERVISED_ROWS,
+    Dataset,
+    read_examples,
+)
 from openrft.dataset.split import SplitPart, split_file
 
 __all__ = [
+    "MAX_SUPERVISED_ROWS",
     "MAX_TRAINING_ROWS",
     "MAX_VALIDATION_ROWS",
+    "MIN_SUPERVISED_ROWS",
     "Dataset",
     "DatasetSummary",
     "KeySummary",
+    "Overlap",
+    "OverlapSearch",
     "SplitPart",
     "Spread",
     "check_overlap",
     "check_prompt_lengths",
+    "find_overlap",
     "normalized_prompt",
     "read_examples",
     "split_file",

@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
-from openrft.dataset.rows import Findings, Format, add_wrong_format, check_row, kind_of, recognize
+from openrft.dataset.rows import Findings, Format, Row, add_wrong_format, check_row, kind_of, recognize
+from openrft.dataset.supervised import read_supervised_rows
 from openrft.errors import DatasetError, Problem
 from openrft.types import Example
 
@@ -23,10 +24,21 @@ MAX_TRAINING_ROWS = 50_000
 MAX_VALIDATION_ROWS = 1_000
 """OpenAI's limit for a validation file; pass it as ``max_rows`` to hold to it."""
 
+MIN_SUPERVISED_ROWS = 10
+"""OpenAI's limit for the training file of a supervised job; pass it as ``min_rows`` to hold to it."""
+
+MAX_SUPERVISED_ROWS = 1_000_000
+"""Ours, for any file of a supervised job: OpenAI's limits on rows are those of reinforcement."""
+
 MAX_LINE_BYTES = 10 * 1024**2
 MAX_FILE_BYTES = 512 * 1024**2
 MAX_DEPTH = 100
 """Lists and objects inside one another in a row. Python's own limit depends on what else is running."""
+
+_ROW_OF = {
+    "reinforcement": '{"messages": [{"role": "user", "content": "…"}], "answer": "…"}',
+    "supervised": '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
+}
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -42,12 +54,6 @@ class Dataset:
     warnings: list[Problem] = field(default_factory=list)  # accepted, but worth a word
 
 
-@dataclass(slots=True)
-class _Row:
-    line: int
-    content: dict[str, Any]
-
-
 class _BadJson(ValueError):
     """JSON that Python would take and other programs would not; carries the problem's words."""
 
@@ -60,13 +66,16 @@ def read_examples(
     path: Path | str,
     *,
     name: str | None = None,
+    method: Literal["reinforcement", "supervised"] = "reinforcement",
+    min_rows: int = 1,
     max_rows: int = MAX_TRAINING_ROWS,
     max_line_bytes: int = MAX_LINE_BYTES,
     max_file_bytes: int = MAX_FILE_BYTES,
 ) -> Dataset:
     """All examples of a file; DatasetError with all of its problems if there is one.
 
-    ``name`` is what messages call the file (the name it was uploaded under); without it, its path.
+    ``name`` is what messages call the file (the name it was uploaded under); without it, its path. ``method`` is what
+    the rows are for.
     """
     path = Path(path)
     findings = Findings(name or str(path))
@@ -83,11 +92,14 @@ def read_examples(
         found = "nothing at this path" if isinstance(error, FileNotFoundError) else str(error.strerror or error)
         findings.add(None, None, "file_not_readable", "a file", found, "Check the path.")
         raise DatasetError(findings.problems) from None
-    examples = _examples(findings, rows)
+    examples = (read_supervised_rows if method == "supervised" else _examples)(findings, rows)
     if not reader.num_rows and not findings.problems:
         found = "an empty file" if not size else "only empty lines"
-        fix = 'Write one object per line: {"messages": [{"role": "user", "content": "…"}], "answer": "…"}.'
-        findings.add(None, None, "invalid_n_examples", "at least 1 example", found, fix)
+        fix = f"Write one object per line: {_ROW_OF[method]}."
+        findings.add(None, None, "invalid_n_examples", f"at least {_counted(min_rows)}", found, fix)
+    elif reader.num_rows < min_rows and all(problem.code != "not_jsonl" for problem in findings.problems):
+        found, fix = _counted(reader.num_rows), "Add rows; with so few the model learns them by heart."
+        findings.add(None, None, "invalid_n_examples", f"at least {_counted(min_rows)}", found, fix)
     if reader.num_rows > max_rows:
         found, fix = f"{reader.num_rows:,}", "Use fewer rows; `split` makes a smaller file of a large one."
         findings.add(None, None, "invalid_n_examples", f"at most {max_rows:,} rows", found, fix)
@@ -112,7 +124,7 @@ class _Reader:
         self.empty_lines: list[int] = []  # with a row after them
         self.has_bom = False
 
-    def rows(self, max_rows: int) -> Iterator[_Row]:
+    def rows(self, max_rows: int) -> Iterator[Row]:
         """Every object; rows beyond ``max_rows`` are only counted."""
         empty: list[int] = []
         for line, offset, raw in self._lines():
@@ -136,7 +148,7 @@ class _Reader:
                 return
             content = self._parse(line, offset, raw)
             if content is not None:
-                yield _Row(line, content)
+                yield Row(line, content)
 
     def _lines(self) -> Iterator[tuple[int, int, bytes | None]]:
         """Number, offset and bytes of each line; None for the bytes of one that is too long to read."""
@@ -237,7 +249,7 @@ def _is_one_document(first_line: bytes) -> bool:
     return stripped in (b"[", b"{") or stripped.startswith((b"[{", b"[\n"))
 
 
-def _examples(findings: Findings, rows: list[_Row]) -> list[Example]:
+def _examples(findings: Findings, rows: list[Row]) -> list[Example]:
     formats: list[Format] = [recognize(row.content) for row in rows]
     if rows and formats[0] != "reinforcement" and len(set(formats)) == 1:
         # One sentence for the whole file helps more than the same one for every row.
@@ -254,7 +266,7 @@ def _examples(findings: Findings, rows: list[_Row]) -> list[Example]:
             tools = row.content.get("tools") or None
             examples.append(
                 Example(
-                    id=_identity(row.content),
+                    id=row.id,
                     index=index,
                     line=row.line,
                     messages=messages,
@@ -265,9 +277,8 @@ def _examples(findings: Findings, rows: list[_Row]) -> list[Example]:
     return examples
 
 
-def _identity(row: dict[str, Any]) -> str:
-    canonical = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:16]
+def _counted(examples: int) -> str:
+    return f"{examples} example" if examples == 1 else f"{examples} examples"
 
 
 def _warnings(findings: Findings, reader: _Reader) -> list[Problem]:

@@ -1,8 +1,13 @@
-"""What one row must look like in OpenAI's RFT dataset format, and what is said about one that does not."""
+"""What one row must look like in OpenAI's RFT dataset format, and what is said about one that does not.
+
+What rows of all formats have in common is here too; :mod:`openrft.dataset.supervised` has the rest of that format.
+"""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +18,8 @@ Format = Literal["reinforcement", "supervised", "preference", "completion", "eva
 
 ROLES = ("developer", "user", "assistant", "tool")
 MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id", "weight", "refusal")
-OTHER_FORMATS: dict[Format, str] = {
+FORMATS: dict[Format, str] = {
+    "reinforcement": "a reinforcement fine-tuning file (each row ends with the user's message)",
     "supervised": "a supervised fine-tuning file (each row ends with the assistant's answer)",
     "preference": "a preference (DPO) file (input, preferred_output, non_preferred_output)",
     "completion": "a file of prompt/completion pairs",
@@ -30,6 +36,20 @@ _REFUSED_KEYS = {
     "functions": 'Write it as tools: [{"type": "function", "function": {…}}].',
     "function_call": "Remove it; the model decides which tools it calls.",
 }
+
+
+@dataclass(slots=True)
+class Row:
+    """A line of a file that holds a JSON object."""
+
+    line: int
+    content: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The same for the same content, whatever the order of its keys."""
+        canonical = json.dumps(self.content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:16]
 
 
 @dataclass(slots=True)
@@ -67,13 +87,29 @@ def recognize(row: dict[str, Any]) -> Format:
 
 def add_wrong_format(findings: Findings, line: int, kind: Format, *, whole_file: bool) -> None:
     """Say which other format this is, once for a file or for one row among good ones."""
-    found = OTHER_FORMATS[kind] if whole_file else f"a row as in {OTHER_FORMATS[kind]}"
+    found = FORMATS[kind] if whole_file else f"a row as in {FORMATS[kind]}"
     expected = "rows for reinforcement fine-tuning, which end with the user's message"
     findings.add(line, None, "invalid_file_format", expected, found, _FIXES[kind])
 
 
 def check_row(findings: Findings, line: int, row: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Note what is wrong with a row; return its messages as the model gets them, or None if there are none.
+    """Note what is wrong with a row for reinforcement; see :func:`check_conversation` for what is returned."""
+    cleaned = check_conversation(findings, line, row)
+    if cleaned is None:
+        return None
+    messages = row["messages"]
+    last = messages[-1]
+    if isinstance(last, dict) and last.get("role") == "assistant":
+        expected = "a last message from user, developer or tool, which the model answers"
+        key, fix = f"messages[{len(messages) - 1}].role", _FIXES["supervised"]
+        findings.add(line, key, "ends_with_assistant", expected, '"assistant"', fix)
+    if any(isinstance(message, dict) and message.get("role") == "system" for message in messages):
+        findings.system_lines.append(line)
+    return cleaned
+
+
+def check_conversation(findings: Findings, line: int, row: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Note what is wrong with a row, whatever it is for; return its messages as the model gets them, None without any.
 
     For the model a system message is a developer message, parts of text are one text, and nulls are absent.
     """
@@ -90,13 +126,6 @@ def check_row(findings: Findings, line: int, row: dict[str, Any]) -> list[dict[s
         findings.add(line, "messages", "missing_messages_list", "a list of at least one message", found, fix)
         return None
     cleaned = [_check_message(findings, line, f"messages[{n}]", message) for n, message in enumerate(messages)]
-    last = messages[-1]
-    if isinstance(last, dict) and last.get("role") == "assistant":
-        expected = "a last message from user, developer or tool, which the model answers"
-        key, fix = f"messages[{len(messages) - 1}].role", _FIXES["supervised"]
-        findings.add(line, key, "ends_with_assistant", expected, '"assistant"', fix)
-    if any(isinstance(message, dict) and message.get("role") == "system" for message in messages):
-        findings.system_lines.append(line)
     return [message for message in cleaned if message is not None]
 
 

@@ -37,7 +37,7 @@ class NativeEngine:
 
     ``max_rows`` bounds the completions decoded together; by default 256 on a CPU and 512 on an accelerator,
     and fewer where an eighth of the device's memory does not hold their cache. ``version`` counts the
-    optimizer steps behind the weights. A completion ends at any end-of-text id that the model's generation
+    steps behind the weights. A completion ends at any end-of-text id that the model's generation
     config or the tokenizer names. With ``decoder``, the model's own (see :mod:`openrft.models.decoder`), every prompt
     is stored once for its group and logits are computed in the decoder's type; without, transformers computes them,
     under ``autocast`` where that is given. A wave that memory does not hold is begun anew with half of its rows, all

@@ -24,11 +24,7 @@ def render_prompt(
     ``developer`` is written as ``system``, which is the word chat templates know. Raises :class:`InvalidRequest` when
     the template refuses the conversation.
     """
-    spoken = [{**message, "role": "system"} if message["role"] == "developer" else message for message in messages]
-    spoken = [{**message, "content": _text(message.get("content"))} for message in spoken]
-    options: dict[str, Any] = {} if reasoning_effort == "default" else {"reasoning_effort": reasoning_effort}
-    if tools:
-        options["tools"] = tools
+    spoken, options = template_arguments(messages, reasoning_effort=reasoning_effort, tools=tools)
     try:
         ids = tokenizer.apply_chat_template(
             spoken, add_generation_prompt=True, tokenize=True, return_dict=False, **options
@@ -36,6 +32,18 @@ def render_prompt(
     except Exception as error:  # a template is the model's own Jinja code and may raise anything
         raise InvalidRequest(f"the model's chat template refuses the messages: {error}", param="messages") from error
     return [int(token) for token in ids]
+
+
+def template_arguments(
+    messages: list[dict[str, Any]], *, reasoning_effort: str = "default", tools: list[dict[str, Any]] | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """(messages, options) as chat templates take them: ``developer`` as ``system``, every content as one text."""
+    spoken = [{**message, "role": "system"} if message["role"] == "developer" else message for message in messages]
+    spoken = [{**message, "content": _text(message.get("content"))} for message in spoken]
+    options: dict[str, Any] = {} if reasoning_effort == "default" else {"reasoning_effort": reasoning_effort}
+    if tools:
+        options["tools"] = tools
+    return spoken, options
 
 
 def render_example(tokenizer: Any, example: Example, *, reasoning_effort: str = "default") -> list[int]:

@@ -17,8 +17,8 @@ and gives None for an architecture that is not of the family, which then runs th
 """
 
 from openrft.models.decoder.cache import GroupCache
-from openrft.models.decoder.chosen import Choice, chosen_logprobs
+from openrft.models.decoder.chosen import Choice, chosen_and_likeliest, chosen_logprobs
 from openrft.models.decoder.decoder import Decoder, build_decoder
 from openrft.models.decoder.rows import pack_rows
 
-__all__ = ["Choice", "Decoder", "GroupCache", "build_decoder", "chosen_logprobs", "pack_rows"]
+__all__ = ["Choice", "Decoder", "GroupCache", "build_decoder", "chosen_and_likeliest", "chosen_logprobs", "pack_rows"]

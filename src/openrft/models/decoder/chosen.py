@@ -39,24 +39,50 @@ class Choice:
 
 def chosen_logprobs(hidden_N: Tensor, head: Projection, choice: Choice) -> Tensor:
     """Log-probability ``[N]``, float32, of each target after temperature and mask, from ``[N, H]``, with gradient."""
+    return _chosen(hidden_N, head, choice, wants_likeliest=False)[0]
+
+
+def chosen_and_likeliest(hidden_N: Tensor, head: Projection, choice: Choice) -> tuple[Tensor, Tensor]:
+    """:func:`chosen_logprobs`, and ``[N]`` bool: whether no other token was likelier. One more look at the softmax."""
+    return _chosen(hidden_N, head, choice, wants_likeliest=True)
+
+
+def _chosen(hidden_N: Tensor, head: Projection, choice: Choice, *, wants_likeliest: bool) -> tuple[Tensor, Tensor]:
     trained = [parameter for parameter in head.parameters if parameter.requires_grad]
     if torch.is_grad_enabled() and (trained or hidden_N.requires_grad):
-        found: Tensor = _Chosen.apply(hidden_N, head, choice, *trained)  # type: ignore[no-untyped-call]
-        return found
-    return torch.cat([_forward(hidden_N, head, choice, rows)[0] for rows in _chunks(hidden_N, head)])
+        both: tuple[Tensor, Tensor] = _Chosen.apply(hidden_N, head, choice, wants_likeliest, *trained)  # type: ignore[no-untyped-call]
+        return both
+    logprobs, likeliest = [], []
+    for rows in _chunks(hidden_N, head):
+        found, probabilities = _forward(hidden_N, head, choice, rows)
+        logprobs.append(found)
+        if wants_likeliest:
+            likeliest.append(_is_likeliest(probabilities, choice, rows))
+    return torch.cat(logprobs), _joined(likeliest, hidden_N)
 
 
 class _Chosen(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_N: Tensor, head: Projection, choice: Choice, *trained: torch.nn.Parameter) -> Tensor:
+    def forward(
+        ctx: Any,
+        hidden_N: Tensor,
+        head: Projection,
+        choice: Choice,
+        wants_likeliest: bool,
+        *trained: torch.nn.Parameter,
+    ) -> tuple[Tensor, Tensor]:
         keeps = len(hidden_N) * head.num_outputs <= KEPT_NUMBERS
-        logprobs, ctx.kept = [], []
+        logprobs, likeliest, ctx.kept = [], [], []
         for rows in _chunks(hidden_N, head):
             found, probabilities = _forward(hidden_N, head, choice, rows)
             logprobs.append(found)
+            if wants_likeliest:
+                likeliest.append(_is_likeliest(probabilities, choice, rows))
             ctx.kept.append(probabilities.to(hidden_N.dtype) if keeps else None)
         ctx.hidden_N, ctx.head, ctx.choice, ctx.trained = hidden_N.detach(), head, choice, trained
-        return torch.cat(logprobs)
+        is_likeliest = _joined(likeliest, hidden_N)
+        ctx.mark_non_differentiable(is_likeliest)
+        return torch.cat(logprobs), is_likeliest
 
     @staticmethod
     def backward(ctx: Any, *gradient: Tensor) -> tuple[Any, ...]:
@@ -72,7 +98,16 @@ class _Chosen(torch.autograd.Function):
             of_logits.scatter_add_(1, choice.targets_N[rows][:, None], scaled)
             parts.append(head.backward(of_logits, hidden_N[rows], gradients))
         ctx.kept = None
-        return (torch.cat(parts), None, None, *(gradients.get(parameter) for parameter in ctx.trained))
+        return (torch.cat(parts), None, None, None, *(gradients.get(parameter) for parameter in ctx.trained))
+
+
+def _is_likeliest(probabilities: Tensor, choice: Choice, rows: slice) -> Tensor:
+    chosen = probabilities.gather(1, choice.targets_N[rows][:, None]).squeeze(1)
+    return chosen >= probabilities.amax(dim=-1)
+
+
+def _joined(parts: list[Tensor], like: Tensor) -> Tensor:
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.bool, device=like.device)
 
 
 def chunk_numbers(device_type: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from openrft.models.decoder import Choice, chosen, chosen_logprobs
+from openrft.models.decoder import Choice, chosen, chosen_and_likeliest, chosen_logprobs
 from openrft.models.decoder.projection import Projection
 
 TARGETS = torch.tensor([3, 0, 19, 7, 7, 4, 12])
@@ -59,6 +61,27 @@ def test_values_and_gradients_are_those_of_a_log_softmax(
         assert torch.allclose(got, gradient, atol=1e-5)
     with torch.no_grad():
         assert torch.equal(chosen_logprobs(hidden, read, choice), found)
+
+
+@pytest.mark.parametrize("numbers", [1, 40, 1 << 20])  # one row, two, all
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_target_is_the_likeliest_where_no_logit_is_higher(
+    name: str, numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chosen, "CHUNK_NUMBERS", numbers)
+    module, read = head_of()
+    hidden = torch.randn(len(CHOICES[name].targets_N), 6, requires_grad=True)
+    every = torch.arange(20).expand(len(hidden), -1)
+    likeliest = torch.stack([by_the_book(module, hidden, replace(CHOICES[name], targets_N=one)) for one in every.T])
+    best = likeliest.argmax(0)
+    targets = torch.where(torch.arange(len(hidden)) % 2 == 0, best, CHOICES[name].targets_N)
+    choice = replace(CHOICES[name], targets_N=targets)
+    logprobs, hits = chosen_and_likeliest(hidden, read, choice)
+    assert torch.equal(hits, targets == best)
+    assert torch.equal(logprobs, chosen_logprobs(hidden, read, choice))
+    logprobs.sum().backward()  # hits have no gradient and do not stand in the way of the others'
+    with torch.no_grad():
+        assert torch.equal(chosen_and_likeliest(hidden, read, choice)[1], hits)
 
 
 def test_a_frozen_head_passes_the_gradient_on_and_has_none() -> None:
