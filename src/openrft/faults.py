@@ -25,6 +25,7 @@ POINTS = (
     "restore.rebuilt",
     "run.rollouts_written",
     "run.step_recorded",
+    "guard.gone_back",
     "checkpoint.files_written",
     "checkpoint.complete",
     "checkpoint.renamed",
