@@ -23,6 +23,9 @@ from openrft.algorithms.diagnostics import LossMetrics
 from openrft.algorithms.losses import (
     Objective,
     PackedTokens,
+    Penalty,
+    k2,
+    k3,
     masked_truncated_weight,
     policy_loss,
     ppo_clip,
@@ -52,6 +55,8 @@ class Algorithm:
     # Whether groups of equal rewards count in the aggregation's denominators. They have no gradient either way, but
     # counting them makes steps smaller as prompts get solved.
     counts_silent_groups: bool = True
+    # What kl_beta weighs, of each token's log-probabilities under policy and reference.
+    penalty: Penalty = k3
 
     def with_bounds(self, **bounds: float) -> "Algorithm":
         """The same algorithm with other bounds; one that its objective does not read is refused."""
@@ -64,7 +69,7 @@ class Algorithm:
 
     def policy_loss(self, tokens: PackedTokens, *, kl_beta: float = 0.0) -> tuple[Tensor, LossMetrics]:
         """The loss [] of one microbatch to call backward on, and its metrics, which add up."""
-        return policy_loss(tokens, self.objective, self.bounds, kl_beta=kl_beta)
+        return policy_loss(tokens, self.objective, self.bounds, kl_beta=kl_beta, penalty=self.penalty)
 
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -76,6 +81,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         bounds={"clip_high": 4.0, "difference_limit": 0.2},
         aggregation=prompt_mean,
         counts_silent_groups=False,
+        penalty=k2,
     ),
     "rloo": Algorithm(
         description="REINFORCE with the mean of the other rollouts as baseline, for on-policy steps",

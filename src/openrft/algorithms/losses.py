@@ -70,17 +70,25 @@ class TokenObjective:
     """What an objective makes of each token."""
 
     values_N: Tensor  # to be maximized, with gradient
-    clipped_N: Tensor  # True where the bound on the ratio took effect
+    clipped_low_N: Tensor  # True where the lower bound on the ratio took effect
+    clipped_high_N: Tensor  # True where the upper one did
     masked_N: Tensor  # True where the token was left out
 
 
 Objective = Callable[..., TokenObjective]
+Penalty = Callable[[Tensor, Tensor], Tensor]
+"""Of log-probabilities [N] under policy and reference, how much each token is to pay [N]."""
 
 
 def reinforce(tokens: PackedTokens) -> TokenObjective:
     """`A log pi`: the plain score function, exact where the sampler is the policy (Williams 1992)."""
     nothing_N = torch.zeros_like(tokens.logprobs_N, dtype=torch.bool)
-    return TokenObjective(values_N=tokens.advantages_N * tokens.logprobs_N, clipped_N=nothing_N, masked_N=nothing_N)
+    return TokenObjective(
+        values_N=tokens.advantages_N * tokens.logprobs_N,
+        clipped_low_N=nothing_N,
+        clipped_high_N=nothing_N,
+        masked_N=nothing_N,
+    )
 
 
 def ppo_clip(tokens: PackedTokens, *, clip_low: float, clip_high: float) -> TokenObjective:
@@ -117,10 +125,12 @@ def truncated_weight(tokens: PackedTokens, *, clip_high: float) -> TokenObjectiv
     """
     ratio_N = tokens.log_ratio_N.detach().exp()
     clipped_N = ratio_N > 1.0 + clip_high
+    nothing_N = torch.zeros_like(clipped_N)
     return TokenObjective(
         values_N=ratio_N.clamp(max=1.0 + clip_high) * tokens.advantages_N * tokens.logprobs_N,
-        clipped_N=clipped_N,
-        masked_N=torch.zeros_like(clipped_N),
+        clipped_low_N=nothing_N,
+        clipped_high_N=clipped_N,
+        masked_N=nothing_N,
     )
 
 
@@ -138,7 +148,10 @@ def masked_truncated_weight(tokens: PackedTokens, *, clip_high: float, differenc
         )
     truncated = truncated_weight(tokens, clip_high=clip_high)
     return TokenObjective(
-        values_N=truncated.values_N * ~masked_N, clipped_N=truncated.clipped_N & ~masked_N, masked_N=masked_N
+        values_N=truncated.values_N * ~masked_N,
+        clipped_low_N=truncated.clipped_low_N,
+        clipped_high_N=truncated.clipped_high_N & ~masked_N,
+        masked_N=masked_N,
     )
 
 
@@ -159,9 +172,17 @@ def k3(logprobs_N: Tensor, reference_logprobs_N: Tensor) -> Tensor:
 
 
 def policy_loss(
-    tokens: PackedTokens, objective: Objective, bounds: Mapping[str, float], *, kl_beta: float = 0.0
+    tokens: PackedTokens,
+    objective: Objective,
+    bounds: Mapping[str, float],
+    *,
+    kl_beta: float = 0.0,
+    penalty: Penalty = k3,
 ) -> tuple[Tensor, LossMetrics]:
-    """`-sum_t weight_t (objective_t - kl_beta k3_t)` [], and what there is to say about it.
+    """`-sum_t weight_t (objective_t - kl_beta penalty_t)` [], and what there is to say about it.
+
+    Whatever is penalized, the metrics tell k3, whose mean is the KL divergence. The gradient of k3 is not that of its
+    mean, and k2's is: `(log pi - log ref) grad log pi`, for tokens from pi (arXiv 2512.21852 compares them).
 
     Losses of the microbatches of a batch add up to that of the batch, and so do their gradients: call
     backward on each as it is. Raises FloatingPointError for a value that is not finite, in what comes in and
@@ -171,16 +192,18 @@ def policy_loss(
     result = objective(tokens, **bounds)
     values_N, kl_N = result.values_N, None
     if tokens.reference_logprobs_N is not None:
-        kl_N = k3(tokens.logprobs_N, tokens.reference_logprobs_N)
-        values_N = values_N - kl_beta * kl_N
+        kl_N = k3(tokens.logprobs_N.detach(), tokens.reference_logprobs_N)
+        values_N = values_N - kl_beta * penalty(tokens.logprobs_N, tokens.reference_logprobs_N)
     elif kl_beta != 0.0:
         raise ValueError(f"kl_beta is {kl_beta}, which needs reference_logprobs_N; give them or set it to 0")
     loss = -(values_N * tokens.weights_N).sum()
     metrics = ratio_diagnostics(
         loss,
         tokens.log_ratio_N.detach(),
-        clipped_N=result.clipped_N,
+        clipped_low_N=result.clipped_low_N,
+        clipped_high_N=result.clipped_high_N,
         masked_N=result.masked_N,
+        advantages_N=tokens.advantages_N,
         kl_to_reference_N=kl_N,
     )
     if not math.isfinite(metrics.loss):
@@ -193,9 +216,9 @@ def _clipped(tokens: PackedTokens, ratio_N: Tensor, *, clip_low: float, clip_hig
     clipped_ratio_N = ratio_N.clamp(1.0 - clip_low, 1.0 + clip_high)
     above_N = (ratio_N > 1.0 + clip_high) & (advantages_N > 0)
     below_N = (ratio_N < 1.0 - clip_low) & (advantages_N < 0)
-    clipped_N = above_N | below_N
     return TokenObjective(
         values_N=torch.minimum(ratio_N * advantages_N, clipped_ratio_N * advantages_N),
-        clipped_N=clipped_N,
-        masked_N=torch.zeros_like(clipped_N),
+        clipped_low_N=below_N,
+        clipped_high_N=above_N,
+        masked_N=torch.zeros_like(above_N),
     )

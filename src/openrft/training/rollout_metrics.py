@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from openrft.diagnosis.projection import quantile
-from openrft.types import Grade, Metrics, RolloutGroup, TokenUsage, total_usage
+from openrft.types import Grade, Metrics, Rollout, RolloutGroup, TokenUsage, total_usage
 
 
-def rollout_metrics(groups: Sequence[RolloutGroup], *, pass_threshold: float, num_chosen: int | None = None) -> Metrics:
-    """Rewards, signal, lengths, and the graders' metrics of a step.
+def rollout_metrics(
+    groups: Sequence[RolloutGroup],
+    *,
+    pass_threshold: float,
+    version: int = 0,
+    end_tokens: Collection[int] = (),
+    num_chosen: int | None = None,
+) -> Metrics:
+    """Rewards, signal, lengths, and the graders' metrics of a step. Each formula is in docs/metrics.md.
 
-    ``num_chosen``: how many tokens were chosen where a schema forced the others; None without a schema.
+    ``version``: optimizer steps behind the weights that are about to train. ``end_tokens``: those by which a completion
+    ends of itself. ``num_chosen``: how many tokens were chosen where a schema forced the others; None without a schema.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
-    rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
-    graded = [group.rewards for group in groups if group.rewards]
     lengths = [len(rollout.completion.token_ids) for rollout in rollouts]
     logprob_sum = sum(sum(rollout.completion.sampling_logprobs) for rollout in rollouts)
     metrics = {
-        "groups/all_pass_share": _share(graded, lambda scores: min(scores) >= pass_threshold),
-        "groups/all_fail_share": _share(graded, lambda scores: max(scores) < pass_threshold),
-        "groups/no_signal_share": _share(graded, lambda scores: min(scores) == max(scores)),
-        "rollout/completion_tokens_mean": sum(lengths) / len(lengths),
-        "rollout/completion_tokens_max": float(max(lengths)),
-        "rollout/truncated_share": _share(rollouts, lambda rollout: rollout.completion.finish_reason == "length"),
+        **_reward_metrics(groups, pass_threshold),
+        **_length_metrics(rollouts, pass_threshold),
+        **_answer_metrics(groups, end_tokens),
         "rollout/count": float(len(rollouts)),
+        **_staleness(rollouts, version),
         "policy/entropy": -logprob_sum / max(1, sum(lengths) if num_chosen is None else num_chosen),
         **_grader_metrics([rollout.grade for rollout in rollouts]),
     }
     if num_chosen is not None:
         metrics["rollout/forced_share"] = 1 - num_chosen / sum(lengths)
         metrics["rollout/parse_error_share"] = _share(rollouts, lambda rollout: rollout.sample.has_parse_error)
-    if rewards:
-        mean = sum(rewards) / len(rewards)
-        metrics["reward/mean"] = mean
-        metrics["reward/std"] = (sum((reward - mean) ** 2 for reward in rewards) / len(rewards)) ** 0.5
-        metrics["reward/pass_share"] = _share(rewards, lambda reward: reward >= pass_threshold)
     return metrics
 
 
@@ -58,6 +58,68 @@ def throughput(groups: Sequence[RolloutGroup], *, sampling: float, update: float
     return metrics
 
 
+def _reward_metrics(groups: Sequence[RolloutGroup], pass_threshold: float) -> Metrics:
+    graded = [group.rewards for group in groups if group.rewards]
+    equal = [scores[0] for scores in graded if min(scores) == max(scores)]
+    metrics = {
+        "groups/all_pass_share": _share(graded, lambda scores: min(scores) >= pass_threshold),
+        "groups/all_fail_share": _share(graded, lambda scores: max(scores) < pass_threshold),
+        "groups/no_signal_share": len(equal) / len(graded) if graded else 0.0,
+        "groups/all_zero_share": equal.count(0.0) / len(graded) if graded else 0.0,
+        "groups/all_one_share": equal.count(1.0) / len(graded) if graded else 0.0,
+        "groups/all_equal_partial_share": sum(s not in (0.0, 1.0) for s in equal) / len(graded) if graded else 0.0,
+    }
+    rewards = sorted(reward for scores in graded for reward in scores)
+    if rewards:
+        metrics["reward/mean"] = _mean(rewards)
+        metrics["reward/std"] = _std(rewards)
+        metrics["reward/p10"] = quantile(rewards, 0.1)
+        metrics["reward/p90"] = quantile(rewards, 0.9)
+        metrics["reward/pass_share"] = _share(rewards, lambda reward: reward >= pass_threshold)
+    if several := [scores for scores in graded if len(scores) > 1]:
+        metrics["reward/within_group_std"] = _mean([_std(scores) for scores in several])
+    return metrics
+
+
+def _length_metrics(rollouts: Sequence[Rollout], pass_threshold: float) -> Metrics:
+    lengths = sorted(len(rollout.completion.token_ids) for rollout in rollouts)
+    metrics = {
+        "rollout/completion_tokens_mean": _mean(lengths),
+        "rollout/completion_tokens_p50": float(quantile(lengths, 0.5)),
+        "rollout/completion_tokens_p99": float(quantile(lengths, 0.99)),
+        "rollout/completion_tokens_max": float(lengths[-1]),
+        "rollout/truncated_share": _share(rollouts, lambda rollout: rollout.completion.finish_reason == "length"),
+    }
+    graded = [(one.reward, len(one.completion.token_ids)) for one in rollouts if one.reward is not None]
+    passing = [length for reward, length in graded if reward >= pass_threshold]
+    failing = [length for reward, length in graded if reward < pass_threshold]
+    if passing and failing:
+        metrics["rollout/completion_tokens_pass_minus_fail"] = _mean(passing) - _mean(failing)
+    return metrics
+
+
+def _answer_metrics(groups: Sequence[RolloutGroup], end_tokens: Collection[int]) -> Metrics:
+    """How answers end, whether they go round in circles, and how many different ones a group has."""
+    completions = [rollout.completion for group in groups for rollout in group.rollouts]
+    distinct = [len({rollout.sample.output_text.strip() for rollout in group.rollouts}) for group in groups]
+    return {
+        "rollout/eos_share": _share(completions, lambda one: one.token_ids[-1] in end_tokens),
+        "rollout/repeated_4gram_share": _mean([_repeated_4grams(one.token_ids) for one in completions]),
+        "groups/unique_answers_mean": _mean(distinct),
+    }
+
+
+def _repeated_4grams(tokens: Sequence[int]) -> float:
+    """Share of the runs of four tokens that are in the completion before; 0 of a completion that is too short."""
+    count = len(tokens) - 3
+    return 1 - len({*zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False)}) / count if count > 0 else 0.0
+
+
+def _staleness(rollouts: Sequence[Rollout], version: int) -> Metrics:
+    behind = [version - rollout.completion.policy_version for rollout in rollouts]
+    return {"rollout/staleness_mean": _mean(behind), "rollout/staleness_max": float(max(behind))}
+
+
 def _grader_metrics(grades: Sequence[Grade]) -> Metrics:
     """Shares and counts of the whole grade, then of every part of a multi grader under its key, and what they cost.
 
@@ -67,7 +129,9 @@ def _grader_metrics(grades: Sequence[Grade]) -> Metrics:
     metrics = {
         **_one_grader("grade", grades),
         "time/grade_seconds_mean": sum(seconds) / len(seconds),
+        "time/grade_seconds_p50": quantile(seconds, 0.5),
         "time/grade_seconds_p95": quantile(seconds, 0.95),
+        "time/grade_seconds_p99": quantile(seconds, 0.99),
     }
     for key in {key: None for grade in grades for key in grade.sub_grades}:
         metrics |= _one_grader(f"grade/{key}", [grade.sub_grades[key] for grade in grades if key in grade.sub_grades])
@@ -97,6 +161,16 @@ def _one_grader(name: str, grades: Sequence[Grade]) -> Metrics:
             kind = f"{name}/errors/{grade.failure.kind}"
             metrics[kind] = metrics.get(kind, 0.0) + 1
     return metrics
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
+
+
+def _std(values: Sequence[float]) -> float:
+    """The spread of these very values, not an estimate for those that were not sampled."""
+    mean = _mean(values)
+    return math.sqrt(_mean([(value - mean) ** 2 for value in values]))
 
 
 def _share(things: Sequence[Any], is_one: Callable[[Any], bool]) -> float:

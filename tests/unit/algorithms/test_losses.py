@@ -41,7 +41,8 @@ def values_and_gradients(tokens, objective, **bounds):
     """The value of each token, and the gradient of their sum by each log-probability."""
     result = objective(tokens, **bounds)
     (gradient_N,) = torch.autograd.grad(result.values_N.sum(), tokens.logprobs_N)
-    return result.values_N.tolist(), gradient_N.tolist(), result.clipped_N.tolist(), result.masked_N.tolist()
+    clipped_N = result.clipped_low_N | result.clipped_high_N
+    return result.values_N.tolist(), gradient_N.tolist(), clipped_N.tolist(), result.masked_N.tolist()
 
 
 def test_reinforce_is_advantage_times_logprob_whatever_the_sampler():
@@ -62,6 +63,11 @@ def test_ppo_clip_stops_a_token_past_its_bound_only_where_its_advantage_pulls():
     # d(w A)/d log pi = w A where the ratio is in use, 0 where the bound is
     assert gradients == pytest.approx([0.0, -2.0, 0.5, 0.0, 3.0])
     assert clipped == [True, False, False, True, False]
+
+
+def test_ppo_clip_tells_which_bound_it_was():
+    result = ppo_clip(packed([0.4, 0.2], [0.2, 0.4], [1.0, -1.0]), clip_low=0.2, clip_high=0.28)  # ratios 2 and 1/2
+    assert (result.clipped_low_N.tolist(), result.clipped_high_N.tolist()) == ([False, True], [True, False])
 
 
 def test_ppo_clip_at_exactly_the_bound_is_not_clipped():
@@ -188,6 +194,28 @@ def test_a_kl_penalty_pulls_towards_the_reference():
     loss.backward()
     assert tokens.logprobs_N.grad.tolist() == pytest.approx([0.05 * 0.5])
     assert metrics.as_metrics()["policy/kl_to_reference"] == pytest.approx(LOG_2 - 0.5)
+
+
+def test_the_mean_gradient_of_k2_is_that_of_the_divergence_and_k3s_is_not():
+    logits = torch.tensor([0.3, -0.8, 1.1], dtype=torch.float64, requires_grad=True)
+    reference = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64).log()
+    logprobs = logits.log_softmax(0)
+    weights = logprobs.detach().exp()  # as if each outcome had been sampled as often as the policy does
+
+    def gradient(values):
+        return torch.autograd.grad((weights * values).sum(), logits, retain_graph=True)[0]
+
+    divergence = torch.autograd.grad((logprobs.exp() * (logprobs - reference)).sum(), logits, retain_graph=True)[0]
+    torch.testing.assert_close(gradient(k2(logprobs, reference)), divergence)
+    assert not torch.allclose(gradient(k3(logprobs, reference)), divergence, rtol=0.1)
+
+
+def test_the_default_algorithm_penalizes_by_k2_and_tells_k3():
+    tokens = packed([0.5, 0.4], [0.5, 0.4], [0.0, 0.0], reference=[0.25, 0.8])
+    loss, metrics = ALGORITHMS["rft"].policy_loss(tokens, kl_beta=0.1)
+    two = math.log(2.0)
+    assert loss.item() == pytest.approx(0.1 * (two**2 / 2 + two**2 / 2))
+    assert metrics.as_metrics()["policy/kl_to_reference"] == pytest.approx(((0.5 - 1 + two) + (2 - 1 - two)) / 2)
 
 
 def test_a_reference_without_a_penalty_is_only_watched():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from documented_metrics import documented_metrics
 from openrft.errors import GradeErrorKind
 from openrft.training.rollout_metrics import rollout_metrics
 from openrft.types import Grade, GradeError, Metrics, RolloutGroup, TokenUsage
@@ -87,6 +88,7 @@ def test_tokens_are_summed_and_told_by_model() -> None:
 def test_the_time_of_a_grade_is_one_that_was_measured() -> None:
     metrics = metrics_of(*(grade(1.0, seconds=float(number)) for number in range(1, 21)))
     assert (metrics["time/grade_seconds_mean"], metrics["time/grade_seconds_p95"]) == (10.5, 19.0)
+    assert (metrics["time/grade_seconds_p50"], metrics["time/grade_seconds_p99"]) == (10.0, 20.0)
     assert metrics_of(grade(1.0, seconds=1.0), grade(1.0, seconds=3.0))["time/grade_seconds_p95"] == 3.0
 
 
@@ -103,34 +105,58 @@ def test_rewards_groups_and_lengths() -> None:
     assert metrics["reward/mean"] == 0.8
     assert metrics["reward/std"] == pytest.approx(0.4)
     assert metrics["reward/pass_share"] == 0.8
+    assert (metrics["reward/p10"], metrics["reward/p90"]) == (0.0, 1.0)
+    assert metrics["reward/within_group_std"] == 0.25  # 1/2 and 0
     assert (metrics["groups/all_pass_share"], metrics["groups/all_fail_share"]) == (0.5, 0.0)  # of two with a grade
     assert metrics["groups/no_signal_share"] == 0.5
     assert (metrics["rollout/completion_tokens_mean"], metrics["rollout/completion_tokens_max"]) == (28 / 8, 9)
+    assert (metrics["rollout/completion_tokens_p50"], metrics["rollout/completion_tokens_p99"]) == (2, 9)
+    assert metrics["rollout/completion_tokens_pass_minus_fail"] == (1 + 4 + 5 + 9) / 4 - 2
     assert metrics["rollout/truncated_share"] == 1 / 8
     assert metrics["grade/ungraded_share"] == pytest.approx(3 / 8)
     assert metrics["policy/entropy"] == pytest.approx(0.5)
+
+
+def test_groups_without_signal_are_told_apart_by_what_their_rewards_are() -> None:
+    rewards = [[0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.5, 0.5, None], [0.5, 0.0]]
+    metrics = rollout_metrics([make_group(one) for one in rewards], pass_threshold=0.5)
+    shares = [metrics[f"groups/all_{what}_share"] for what in ("zero", "one", "equal_partial")]
+    assert shares == [0.4, 0.2, 0.2]
+    assert sum(shares) == pytest.approx(metrics["groups/no_signal_share"])
+    assert metrics["groups/all_pass_share"] == 0.4  # a half passes too
+
+
+def answering(tokens: list[list[int]], texts: list[str], versions: list[int]) -> RolloutGroup:
+    group = make_group([1.0] * len(tokens))
+    for rollout, ids, text, version in zip(group.rollouts, tokens, texts, versions, strict=True):
+        rollout.completion = replace(rollout.completion, token_ids=ids, policy_version=version)
+        rollout.sample = replace(rollout.sample, output_text=text)
+    return group
+
+
+def test_answers_that_go_round_in_circles_or_are_the_same() -> None:
+    circle, straight, short = [1, 2, 3, 1, 2, 3, 1, 2, 3], [1, 2, 3, 4, 5, 6, 7, 8, 99], [1, 2, 99]
+    group = answering([circle, straight, short], ["a", " a\n", "b"], [7, 7, 7])
+    other = answering([short, short], ["a", "a"], [7, 4])
+    metrics = rollout_metrics([group, other], pass_threshold=1.0, version=7, end_tokens={99})
+    # Of the circle's six runs of four, 1231 2312 3123 are new and come back once each.
+    assert metrics["rollout/repeated_4gram_share"] == pytest.approx(0.5 / 5)
+    assert metrics["groups/unique_answers_mean"] == 1.5
+    assert metrics["rollout/eos_share"] == 0.8
+    assert (metrics["rollout/staleness_mean"], metrics["rollout/staleness_max"]) == (0.6, 3.0)
 
 
 def everything() -> set[str]:
     """Names of the metrics of a step in which all happened that can."""
     part = grade(0.5, replaced=error(), unparsed=True)
     whole = replace(part, sub_grades={"p": part}, usage={"judge": TokenUsage(prompt_tokens=1)})
-    return set(metrics_of(grade(None), whole))
-
-
-def documented(repository: Path) -> tuple[set[str], list[re.Pattern[str]]]:
-    """The names in the table, and of those with a ``<place>`` in them a pattern each."""
-    page = (repository / "docs" / "training.md").read_text(encoding="utf-8")
-    rows = [line for line in page.partition("## Metrics")[2].splitlines() if line.startswith("| `")]
-    names = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
-    patterned = {name for name in names if "<" in name}
-    return names - patterned, [re.compile(re.sub("<[a-z]+>", ".+", name)) for name in patterned]
+    return set(metrics_of(grade(None), whole, replace(whole, score=1.0)))
 
 
 def test_the_table_has_every_metric_that_the_code_records_and_no_other(repository: Path) -> None:
-    plain, patterns = documented(repository)
+    plain, patterns = documented_metrics(repository)
     recorded = everything()
-    for folder in ("training", "algorithms"):
+    for folder in ("training", "algorithms", "diagnosis"):
         for path in (repository / "src" / "openrft" / folder).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
             recorded |= set(re.findall(r'"([a-z]+/[a-z0-9_]+)"(?:: |\] = )', text))

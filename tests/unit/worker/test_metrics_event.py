@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from documented_metrics import documented_metrics
 from openrft.worker.metrics_event import metrics_event
 from openrft.worker.result_file import result_csv
 
@@ -231,6 +232,14 @@ def events_of(run: Path) -> list[tuple[dict[str, Any], Any]]:
         measured = json.loads(valid.read_text()) if valid.exists() else None
         found.append((metrics, metrics_event(metrics["step"], 4, metrics, rows, measured, grader)))
     return found
+
+
+def test_a_real_run_records_nothing_that_the_docs_do_not_tell(real_run: Path, repository: Path) -> None:
+    plain, patterns = documented_metrics(repository)
+    recorded = {name for metrics, _ in events_of(real_run) for name in metrics} - {"step"}
+    unknown = {name for name in recorded - plain if not any(pattern.fullmatch(name) for pattern in patterns)}
+    assert unknown == set()
+    assert {"rollout/total", "policy/chi2_to_sampler", "optimizer/relative_update"} <= recorded
 
 
 def test_a_real_run_tells_the_same_numbers_in_both_languages(real_run: Path) -> None:
