@@ -32,7 +32,7 @@ from openrft.graders.sandbox import Isolation, PythonLimits, WorkerPool, examine
 from openrft.graders.sandbox.isolation import LEVELS, NONE, survey
 from openrft.training.methods.reinforcement import Reinforcement
 from openrft.training.optimizer import build_optimizer
-from openrft.training.prepare import Prepared, prepare
+from openrft.training.prepare import PreparedReinforcement, prepare
 from openrft.training.progress import Silence
 from openrft.training.update import update
 from openrft.types import Grade, Grader, GradingRequest
@@ -162,7 +162,7 @@ def measure_steps(rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _arm(prepared: Prepared, grader: Grader) -> Callable[[int], float]:
+def _arm(prepared: PreparedReinforcement, grader: Grader) -> Callable[[int], float]:
     settings, policy = prepared.settings, prepared.policy
     method = Reinforcement(
         settings, policy=policy, engine=prepared.engine, grader=grader, prompts=prepared.train, seed=0
@@ -173,7 +173,7 @@ def _arm(prepared: Prepared, grader: Grader) -> Callable[[int], float]:
         began = time.perf_counter()
         batch = method.next_batch(number)
         # Without learning: every round of every grader samples from the same weights.
-        update(policy, optimizer, batch.microbatches, method.loss, learning_rate=0.0, max_grad_norm=1.0)
+        update(policy, optimizer, batch.minibatches, method.loss, learning_rate=0.0, max_grad_norm=1.0)
         return time.perf_counter() - began
 
     return step

@@ -17,7 +17,7 @@ def settings(**changes: object) -> ReinforcementSettings:
         "train_truncated": True, "kl_beta": 0.0, "clip_low": None, "clip_high": None, "weight_decay": 0.0,
         "max_grad_norm": 1.0, "microbatch_tokens": 100, "eval_interval": 1, "eval_samples": 1, "checkpoint_interval": 1,
         "max_ungraded_share": 0.2, "grader_outage_minutes": 0.0, "pass_threshold": 1.0, "ship": "best",
-        "early_stopping": False, "guard": False, "prompt_order": "epochs",
+        "early_stopping": False, "guard": False, "prompt_order": "epochs", "groups_per_update": 8,
         "budget_minutes": None, "budget_tokens": None, "budget_grader_cost": None,
     }  # fmt: skip
     return ReinforcementSettings.model_validate({**values, **changes})

@@ -33,6 +33,11 @@ def method(**more: Any) -> dict[str, Any]:
     return {"type": "reinforcement", "reinforcement": {"grader": GRADER, **more}}
 
 
+def supervised(**hyperparameters: Any) -> dict[str, Any]:
+    """A supervised method."""
+    return {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
+
+
 def body(client: openai.OpenAI, **changes: Any) -> dict[str, Any]:
     """The arguments of ``fine_tuning.jobs.create``; what is changed to None stays as a null."""
     asked = {

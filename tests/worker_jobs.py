@@ -45,10 +45,21 @@ OPTIONS = {
     "num_steps": 6, "batch_size": 3, "group_size": 4, "max_completion_tokens": 12, "eval_interval": 2,
     "eval_samples": 2, "learning_rate": 0.003, "checkpoint_interval": 1,
 }  # fmt: skip
+SUPERVISED_OPTIONS = {
+    "num_steps": 6, "batch_size": 3, "eval_interval": 2, "learning_rate": 0.003, "checkpoint_interval": 1,
+    "max_completion_tokens": 12, "eval_samples": 2,
+}  # fmt: skip
 
 
 def rows(count: int, offset: int) -> bytes:
     made = [{"messages": [{"role": "user", "content": f"say {offset + i}"}], "n": offset + i} for i in range(count)]
+    return "".join(json.dumps(row) + "\n" for row in made).encode()
+
+
+def answered(count: int, offset: int) -> bytes:
+    """Rows of a supervised file."""
+    answers = [({"role": "user", "content": f"say {n}"}, f"{n}!") for n in range(offset, offset + count)]
+    made = [{"messages": [asked, {"role": "assistant", "content": text}]} for asked, text in answers]
     return "".join(json.dumps(row) + "\n" for row in made).encode()
 
 
@@ -59,24 +70,57 @@ def create_job(
     train: bytes | None = None,
     model: str = "openrft-tiny",
     grader: dict[str, Any] = GRADER,
+    monitor: dict[str, Any] | None = None,
     suffix: str | None = "mine",
+    integrations: list[dict[str, Any]] | None = None,
     **options: Any,
 ) -> JobRow:
     """A job as the API makes it: its files uploaded, itself still to be validated."""
-    files = {}
-    for role, data in [
-        ("training_file", train or rows(12, 0)),
-        ("validation_file", rows(4, 100)),
-        ("test_file", rows(4, 200)),
-    ]:
-        files[role] = store.files.create(project_id, [data], filename=f"{role}.jsonl", purpose="fine-tune").id
-    method = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": {**OPTIONS, **options}}}
+    asked = {"grader": grader, "hyperparameters": {**OPTIONS, **options}}
+    method = {
+        "type": "reinforcement",
+        "reinforcement": asked if monitor is None else {**asked, "monitor_grader": monitor},
+    }
+    files = {"training_file": train or rows(12, 0), "validation_file": rows(4, 100), "test_file": rows(4, 200)}
+    return _create(store, project_id, files, method, model, suffix, integrations)
+
+
+def create_supervised_job(
+    store: Store,
+    project_id: str,
+    *,
+    grader: dict[str, Any] | None = None,
+    files: dict[str, bytes] | None = None,
+    **options: Any,
+) -> JobRow:
+    """Likewise, of the method supervised; ``files`` by role, in place of three good ones."""
+    asked = {"hyperparameters": {**SUPERVISED_OPTIONS, **options}}
+    method = {"type": "supervised", "supervised": asked if grader is None else {**asked, "grader": grader}}
+    if files is None:
+        files = {"training_file": answered(12, 0), "validation_file": answered(4, 100), "test_file": answered(4, 200)}
+    return _create(store, project_id, files, method, "openrft-tiny", "mine")
+
+
+def _create(
+    store: Store,
+    project_id: str,
+    contents: dict[str, bytes],
+    method: dict[str, Any],
+    model: str,
+    suffix: str | None,
+    integrations: list[dict[str, Any]] | None = None,
+) -> JobRow:
+    files = {
+        role: store.files.create(project_id, [data], filename=f"{role}.jsonl", purpose="fine-tune").id
+        for role, data in contents.items()
+    }
     document = {"model": model, **files, "seed": 5, "suffix": suffix, "method": method}
+    document["integrations"] = integrations
     spec = {"request": {"method": method}, "base_model": model, "document": document}
     new = NewJob(
         model=model,
         training_file=files["training_file"],
-        validation_file=files["validation_file"],
+        validation_file=files.get("validation_file"),
         seed=5,
         suffix=suffix,
         spec=spec,

@@ -63,7 +63,7 @@ class Ours:
             update(
                 self._policy,
                 self._optimizer,
-                batch.microbatches,
+                batch.minibatches,
                 self._method.loss,
                 learning_rate=learning_rate_at(self._step, self._settings),
                 max_grad_norm=self._settings.max_grad_norm,
@@ -86,6 +86,8 @@ def build_job(config: dict[str, Any]) -> Job:
     hyperparameters = {
         "batch_size": config["prompts"],
         "group_size": config["samples"],
+        "groups_per_update": config["prompts"],  # the other side makes one update of them, in the order of the file
+        "prompt_order": "epochs",
         "max_completion_tokens": config["tokens"],
         "num_steps": 10_000,  # the driver ends it
         "algorithm": config.get("algorithm", "dr_grpo"),

@@ -20,6 +20,7 @@
     │   └── Fenced               this worker no longer holds the job: stop at once and touch nothing of it
     ├── Unavailable              what answers this is starting or restarting: ask again a little later
     └── JobInterrupted           somebody asked the run to stop; its state was saved and can be resumed
+        └── BudgetSpent          the run would spend more than it may; resuming it grants as much again
 
 Each carries ``code`` (a stable word for programs), ``param`` (the field it is about, or None) and the HTTP
 status it becomes on the wire; ``to_wire`` gives OpenAI's error envelope. User code raises plain Python; only the
@@ -28,7 +29,7 @@ boundary that called it turns that into one of these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -263,3 +264,17 @@ class JobInterrupted(OpenRFTError):
     """Somebody asked the run to stop. Its state was saved; ``openrft run --resume`` goes on from it."""
 
     code = "interrupted"
+
+
+class BudgetSpent(JobInterrupted):
+    """Going on would spend more than the job's budget. Everything is kept; resuming grants as much again.
+
+    ``step`` is the last one that was done, ``spent`` what was spent by then, by what it is measured in.
+    """
+
+    code = "budget_spent"
+
+    def __init__(self, message: str, *, step: int, spent: Mapping[str, float]) -> None:
+        super().__init__(message)
+        self.step = step
+        self.spent = dict(spent)

@@ -31,6 +31,10 @@ class Example:
     messages: list[dict[str, Any]]
     item: dict[str, Any]
     tools: list[dict[str, Any]] | None = None
+    dialogue: list[dict[str, Any]] | None = None
+    """In a supervised row the whole conversation: ``messages``, which end before the last answer, and that answer.
+    Answers that do not train have ``weight`` 0.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +92,7 @@ class Completion:
     sampling_logprobs: list[float]  # [T]
     text: str  # decoded, without special tokens and without the stop string
     finish_reason: FinishReason
-    policy_version: int  # optimizer steps behind the weights that sampled it
+    policy_version: int  # steps behind the weights that sampled it
 
 
 class Engine(Protocol):
@@ -99,7 +103,7 @@ class Engine(Protocol):
         ...
 
     def load_weights(self, version: int) -> None:
-        """From now on sample from the policy's weights after ``version`` optimizer steps.
+        """From now on sample from the policy's weights after ``version`` steps.
 
         Raises :class:`openrft.errors.EngineError` when the engine cannot prove that it does.
         """

@@ -13,7 +13,7 @@ from openai.types.graders import StringCheckGrader
 from openrft.config.settings import ServedModel, ServerSettings, Settings
 from openrft.store import Store
 from openrft.store.rows import Project
-from wire_jobs import GRADER, body, method, run_by_hand, upload
+from wire_jobs import GRADER, body, method, run_by_hand, supervised, upload
 
 HYPER = "method.reinforcement.hyperparameters"
 GRADER_PATH = "method.reinforcement.grader"
@@ -107,6 +107,64 @@ def test_the_response_format_is_echoed_and_run(client, store: Store, project: Pr
     assert kept["json_schema"]["schema"] == schema
 
 
+def test_a_job_without_a_method_is_a_supervised_one(client, store: Store, project: Project) -> None:
+    training_file = upload(client)
+    job = client.fine_tuning.jobs.create(model="openrft-tiny", training_file=training_file)
+    auto = {"batch_size": "auto", "learning_rate_multiplier": "auto", "n_epochs": "auto"}
+    shown = job.to_dict()
+    assert shown["method"] == {"type": "supervised", "supervised": {"hyperparameters": auto}}
+    assert shown["hyperparameters"] == auto
+    assert (job.validation_file, job.status) == (None, "validating_files")
+    document = store.jobs.get(project.id, job.id).spec["document"]
+    assert (document["method"]["type"], document["validation_file"]) == ("supervised", None)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": None}}}},
+        {"method": {"type": "supervised", "supervised": None}, "hyperparameters": {"n_epochs": 2}},
+        {"hyperparameters": {"n_epochs": 2, "batch_size": "auto"}},
+    ],
+    ids=["in the method", "at the top", "without a method"],
+)
+def test_hyperparameters_of_a_supervised_job_are_taken_and_shown_in_both_places(client, asked: dict[str, Any]) -> None:
+    job = client.fine_tuning.jobs.create(model="openrft-tiny", training_file=upload(client), **asked)
+    for shown in (job.hyperparameters, job.method.supervised.hyperparameters):
+        assert (shown.n_epochs, shown.batch_size, shown.learning_rate_multiplier) == (2, "auto", "auto")
+
+
+def test_a_supervised_job_shows_numbers_once_the_worker_has_chosen_them(client, store: Store, project: Project) -> None:
+    job = client.fine_tuning.jobs.create(model="openrft-tiny", training_file=upload(client))
+    lease = run_by_hand(store, project.id, job.id)
+    chosen = {"n_epochs": 3.0, "batch_size": 4, "learning_rate": 0.001}
+    store.queue.set_resolved(lease, {"hyperparameters": chosen, "reasons": {}})
+    now = client.fine_tuning.jobs.retrieve(job.id).hyperparameters
+    assert (now.n_epochs, now.batch_size, now.learning_rate_multiplier) == (3, 4, 1.0)
+
+
+def test_a_grader_and_a_test_file_of_a_supervised_job_are_kept_and_echoed(
+    client, store: Store, project: Project
+) -> None:
+    test_file = upload(client)
+    asked = supervised(test_file=test_file, num_steps=7)
+    asked["supervised"]["grader"] = GRADER
+    job = client.fine_tuning.jobs.create(**body(client, method=asked))
+    shown = job.method.supervised.to_dict()
+    assert (shown["grader"], shown["hyperparameters"]["test_file"]) == (GRADER, test_file)
+    document = store.jobs.get(project.id, job.id).spec["document"]
+    assert document["test_file"] == test_file
+    assert document["method"]["supervised"]["hyperparameters"]["num_steps"] == 7
+
+
+def test_a_monitor_grader_is_kept_and_echoed_with_its_headers_masked(client, store: Store, project: Project) -> None:
+    monitor = {"type": "endpoint", "url": "https://grade.example/x", "headers": {"X-Key": "very secret"}}
+    job = client.fine_tuning.jobs.create(**body(client, method=method(monitor_grader=monitor)))
+    assert job.method.reinforcement.to_dict()["monitor_grader"]["headers"] == {"X-Key": "**********"}
+    kept = store.jobs.get(project.id, job.id).spec["document"]["method"]["reinforcement"]["monitor_grader"]
+    assert kept["headers"] == {"X-Key": "very secret"}
+
+
 def test_azures_training_type_is_ignored(client) -> None:
     job = client.fine_tuning.jobs.create(**body(client), extra_body={"trainingType": "GlobalStandard"})
     assert job.status == "validating_files"
@@ -150,10 +208,8 @@ def test_a_model_that_another_server_answers_for_cannot_be_trained(client) -> No
 @pytest.mark.parametrize(
     ("changes", "param", "words"),
     [
-        ({"method": None}, "method", "'supervised' fine-tuning is not available yet; a job without 'method'"),
-        ({"method": {"type": "supervised"}}, "method.type", "'supervised' fine-tuning is not available yet"),
         ({"method": {"type": "dpo", "dpo": {}}}, "method.type", "'dpo' fine-tuning is not available yet"),
-        ({"method": {"type": "magic"}}, "method.type", "Supported values are: 'reinforcement'"),
+        ({"method": {"type": "magic"}}, "method.type", "Supported values are: 'reinforcement' and 'supervised'"),
         ({"method": {"type": "reinforcement"}}, "method.reinforcement", "Missing required parameter"),
         ({"method": {**method(), "supervised": {}}}, "method.supervised", "leave it out"),
         ({"validation_file": None}, "validation_file", "Missing required parameter: 'validation_file'. A"),
@@ -168,7 +224,6 @@ def test_a_model_that_another_server_answers_for_cannot_be_trained(client) -> No
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "at most 512 characters"),
         ({"metadata": {"k": 1}}, "metadata.k", "expected a string"),
         ({"hyperparameters": {"n_epochs": 3}}, "hyperparameters", f"write them into '{HYPER}'"),
-        ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]}, "integrations", "Leave the field out"),
         ({"method": method(tools=[{"name": "t"}])}, "method.reinforcement.tools", "not available yet"),
         ({"method": method(max_episode_steps=10)}, "method.reinforcement.max_episode_steps", "not available yet"),
         ({"method": method(hyperparameters={"n_epoch": 1})}, HYPER + ".n_epoch", "Unknown"),
@@ -176,6 +231,32 @@ def test_a_model_that_another_server_answers_for_cannot_be_trained(client) -> No
         ({"method": method(hyperparameters=3)}, HYPER, "expected an object"),
         ({"method": method(hyperparameters={"test_file": 3})}, HYPER + ".test_file", "string"),
         ({"method": method(gradr={})}, "method.reinforcement.gradr", "Unknown parameter"),
+        (
+            {"method": method(monitor_grader={**GRADER, "input": "{{sample.no}}"})},
+            "method.reinforcement.monitor_grader.input",
+            "no",
+        ),
+        ({"method": {"type": "supervised", "reinforcement": {}}}, "method.reinforcement", "type is 'supervised'"),
+        ({"method": supervised(n_epoch=1)}, "method.supervised.hyperparameters.n_epoch", "Unknown"),
+        ({"method": supervised(group_size=4)}, "method.supervised.hyperparameters.group_size", "Unknown"),
+        ({"method": supervised(test_file=3)}, "method.supervised.hyperparameters.test_file", "string"),
+        ({"method": supervised(test_file="file-no")}, "method.supervised.hyperparameters.test_file", "no file"),
+        (
+            {"method": supervised(n_epochs=1), "hyperparameters": {"n_epochs": 2}},
+            "hyperparameters",
+            "at the top and in 'method.supervised.hyperparameters'",
+        ),
+        (
+            {"method": {"type": "supervised", "supervised": {"grader": GRADER}}, "validation_file": None},
+            "validation_file",
+            "'method.supervised.grader' grades answers to its prompts",
+        ),
+        ({"method": None, "hyperparameters": {"n_epochs": 0}}, "hyperparameters.n_epochs", "greater"),
+        (
+            {"method": {"type": "supervised", "supervised": {"grader": {**GRADER, "operation": "is"}}}},
+            "method.supervised.grader.operation",
+            "'eq'",
+        ),
         ({"method": {"type": "reinforcement", "reinforcement": {}}}, "method.reinforcement.grader", "Missing"),
         ({"method": method(grader="exact")}, "method.reinforcement.grader", "expected an object, but got a string"),
         ({"method": method(grader={**GRADER, "operation": "is"})}, GRADER_PATH + ".operation", "'eq'"),

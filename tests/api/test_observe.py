@@ -12,9 +12,10 @@ import openai
 import pytest
 
 from openrft.api.series import thinned
+from openrft.evaluation.losses import LossEvaluation, LossRow
 from openrft.store import Store
 from openrft.store.rows import Lease, Project
-from wire_jobs import body, record_step, rollout_row, run_by_hand
+from wire_jobs import body, record_step, rollout_row, run_by_hand, supervised
 
 
 @pytest.fixture
@@ -230,6 +231,40 @@ def test_evaluations_are_listed_and_read_in_pages(get, store: Store, lease: Leas
     assert ([row["index"] for row in rest["rows"]], rest["has_more"]) == ([2], False)
     assert get("evaluations/step-000000-test-greedy").json()["mean"] is None
     get("evaluations/step-000009-valid-sampled", status=404)
+
+
+def test_a_pass_of_a_supervised_job_has_losses_in_place_of_scores(get, store: Store, lease: Lease) -> None:
+    rows = [
+        LossRow(
+            example_id=f"e{n}", index=n, line=n + 1, prompt_text="p", answer="a", tokens=n + 1, loss=loss, hits=n
+        )
+        for n, loss in enumerate((0.9, 0.3))
+    ]  # fmt: skip
+    passed = LossEvaluation(name="step 5", step=5, rows=rows)
+    put(store, lease, "evaluations/step-000005-valid-loss.json", passed.to_json())
+    [listed] = get("evaluations").json()["data"]
+    assert (listed["id"], listed["dataset"], listed["mode"]) == ("step-000005-valid-loss", "valid", "loss")
+    one = get("evaluations/step-000005-valid-loss?limit=1").json()
+    assert (one["num_rows"], one["tokens"], one["has_more"]) == (2, 3, True)
+    assert one["loss"] == pytest.approx((0.9 * 1 + 0.3 * 2) / 3)
+    assert one["token_accuracy"] == pytest.approx(1 / 3)
+    assert [row["loss"] for row in one["rows"]] == [0.9]
+
+
+def test_a_supervised_job_has_series_and_no_rollouts(client, http: httpx2.Client, store, project: Project) -> None:
+    job = client.fine_tuning.jobs.create(**body(client, method=supervised()))
+    lease = run_by_hand(store, project.id, job.id)
+    store.steps.record(lease, 0, {"valid/loss": 2.0}, total_steps=3)
+    store.steps.record(lease, 1, {"train/loss": 1.0}, total_steps=3)
+    beneath = f"/v1/fine_tuning/jobs/{job.id}"
+    series = http.get(f"{beneath}/metrics").json()["series"]
+    assert series == {
+        "valid/loss": {"steps": [0], "values": [2.0]},
+        "train/loss": {"steps": [1], "values": [1.0]},
+    }
+    for path in ("rollouts", "rollouts/steps/1", "rollouts?sort=best"):
+        answer = http.get(f"{beneath}/{path}")
+        assert (answer.status_code, answer.json()["data"], answer.json()["has_more"]) == (200, [], False), path
 
 
 def test_the_report_is_there_for_programs_and_for_people(get, store: Store, lease: Lease) -> None:

@@ -31,5 +31,6 @@ def test_the_walk_through_runs_as_it_is_written(tmp_path: Path) -> None:
         r"^(\S+) ResultCounts\(errored=0, failed=(\d+), passed=(\d+), total=40\)$", printed, re.MULTILINE
     )
     assert len(counts) == 2
+    assert re.search(r"^ft:openrft-tiny:openrft::\w{8} \d+$", printed, re.MULTILINE)  # the supervised job's
     (_, _, base), (_, _, tuned) = counts
     assert int(tuned) > int(base)  # what the examples are for: a gain that 40 rows show

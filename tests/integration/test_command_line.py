@@ -64,6 +64,8 @@ def test_a_users_own_model_data_and_grader_run_from_start_to_export(task: Path, 
     assert [line["step"] for line in lines if line["type"] == "step"] == [0, 1, 2]
     assert lines[-1]["type"] == "report"
     assert lines[-1]["report"]["rows_kind"] == "validation"  # there was no test file, and the report says so
+    assert "correction" in lines[-1]["report"]["selection"]
+    assert lines[-1]["report"]["leakage"] == {"rows": [], "is_complete": True, "without": None}
     assert any("no chat template" in line.get("message", "") for line in lines) == (kind != "llama")
     AutoModelForCausalLM.from_pretrained(task / "run" / "model")
     exported = json.loads(openrft("export", task / "run", "--to", task / "out", "--step", 2, "--json").stdout)
@@ -73,10 +75,39 @@ def test_a_users_own_model_data_and_grader_run_from_start_to_export(task: Path, 
     report = json.loads(
         openrft(
             "eval", "--model", task / "out", "--base", task / "model", "--data", task / "valid.jsonl",
-            "--grader", task / "grader.json", "--samples", 2, "--max-tokens", 8, "--json",
+            "--grader", task / "grader.json", "--samples", 2, "--max-tokens", 8, "--slice", "answer", "--json",
         ).stdout.splitlines()[-1]
     )["report"]  # fmt: skip
     assert {comparison["mode"] for comparison in report["comparisons"]} == {"greedy", "sampled"}
+    assert [(one["key"], one["value"], one["num_rows"]) for one in report["slices"]] == [("answer", "e", 4)]
+
+
+def test_rows_that_are_trained_on_are_told_before_and_after_training(task: Path) -> None:
+    write_random_model(task / "model", "qwen3")
+    rows = [{"messages": [{"role": "user", "content": text}], "answer": "e"} for text in ("TRAIN 3?", "valid 1")]
+    (task / "valid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = openrft("data", "validate", task / "train.jsonl", task / "valid.jsonl")
+    assert "1 of 2 rows with nearly the prompt of a row of" in done.stdout
+    done = openrft("run", task / "job.json", "--dir", task / "run", "--json")
+    assert "1 of 2 rows with nearly the prompt of a row of" in done.stdout
+    leakage = json.loads((task / "run" / "report.json").read_text())["leakage"]
+    assert [(row["line"], row["train_line"], row["is_same"]) for row in leakage["rows"]] == [(1, 4, False)]
+    assert leakage["without"]["paired"]["num_examples"] == 1
+    assert "line 1: nearly the same as training line 4" in (task / "run" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--base", "openrft-tiny", "--slice", "topic"], "slice 'topic': no row has such a key"),
+        (["--slice", "answer"], "--slice compares two models"),
+    ],
+)
+def test_slices_that_cannot_be_are_refused_before_anything_is_sampled(
+    task: Path, options: list[str], message: str
+) -> None:
+    files = ("--data", task / "valid.jsonl", "--grader", task / "grader.json")
+    assert message in openrft("eval", "--model", "openrft-tiny", *files, *options, code=1).stderr
 
 
 def test_plain_output_is_readable_lines_and_says_where_things_are(task: Path) -> None:

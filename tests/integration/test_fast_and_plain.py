@@ -35,7 +35,7 @@ class Notes(Silence):
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def note(self, message: str, level: str = "info") -> None:
+    def note(self, message: str, level: str = "info", data: object = None) -> None:
         self.told.append(message)
 
 

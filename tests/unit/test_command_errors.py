@@ -138,6 +138,16 @@ def test_outputs_that_are_not_utf_8_or_not_json_are_told_with_their_lines(tmp_pa
     ]
 
 
+def test_a_setting_of_the_command_line_is_one_of_the_job_s_own_method() -> None:
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}}
+    job = Job.model_validate({"model": "m", "training_file": "t", "method": method})
+    changed = override(job, seed=7, model=None, settings=["batch_size=4", "n_epochs=auto"])
+    hyperparameters = changed.method.options.hyperparameters
+    assert (changed.seed, hyperparameters.batch_size, hyperparameters.n_epochs) == (7, 4, "auto")
+    with pytest.raises(InvalidRequest, match=r"method\.supervised\.hyperparameters\.group_size: unknown key"):
+        override(job, seed=None, model=None, settings=["group_size=4"])
+
+
 def test_a_model_of_the_command_line_is_relative_to_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ LAYERS = [
     {"training"},
     {"evaluation", "diagnosis"},
     {"rollout"},
-    {"store", "dataset", "graders", "models", "algorithms"},
+    {"store", "dataset", "graders", "models", "algorithms", "tracking"},
     {"template"},
     {"config"},
     {"types"},

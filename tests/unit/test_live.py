@@ -70,6 +70,25 @@ def test_a_step_is_told_in_one_line() -> None:
     assert step_line(20, 20, VALIDATED, 0.0) == "step   20/20  valid 0.600 [0.500, 0.700]"
 
 
+def test_a_supervised_step_tells_its_loss_in_place_of_a_reward() -> None:
+    trained = {"train/loss": 0.51234, "train/token_accuracy": 0.875, "train/tokens": 80, "time/step_seconds": 0.1}
+    validated = {"valid/loss": 0.6, "valid/token_accuracy": 0.8}
+    told = step_line(2, 20, {**trained, **validated}, None)
+    assert told == "step    2/20  loss 0.5123  token accuracy 87.5%  0.10 s  valid loss 0.6000"
+
+
+def test_the_live_curve_of_a_supervised_run_is_of_its_loss() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
+    with open_display(console, as_json=False) as display:
+        display.step(0, 2, {"valid/loss": 6.25})
+        display.step(1, 2, {"train/loss": 4.0, "train/token_accuracy": 0.5, "time/step_seconds": 0.1})
+        display.step(2, 2, {"valid/loss": 2.5})
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "valid loss 6.2500" in text and "valid loss 2.5000" in text  # lines that stay
+    assert "●" in text
+    assert "6.44 ┤" in text  # the axis reaches beyond the scores of graders
+
+
 def test_the_time_left_cannot_be_said_after_one_step() -> None:
     clock = StepClock()
     assert clock.left(1, 10) is None

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openrft import __version__
 from openrft.api import (
+    alarms,
     chat,
     checkpoints,
     completions,
@@ -32,6 +33,7 @@ from openrft.api import (
     models,
     observe,
     permissions,
+    plans,
     projects,
     responses,
     rollouts,
@@ -58,9 +60,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     permissions.router,
     projects.router,
     jobs.router,
+    plans.router,
     events.router,
     checkpoints.router,
     observe.router,
+    alarms.router,
     rollouts.router,
     stream.router,
     webhooks.router,

@@ -19,6 +19,7 @@ _ORDINARY_GROUP = 8  # completions per prompt at a compute_multiplier of 1
 def job_object(job: JobRow, *, organization: str, eval_id: str | None) -> dict[str, Any]:
     """The job on the wire. ``eval_id`` names the eval of its validation runs, once there is one."""
     request = job.spec.get("request", {})
+    method = _method(request.get("method"), job)
     return {
         "object": "fine_tuning.job",
         "id": job.id,
@@ -36,13 +37,21 @@ def job_object(job: JobRow, *, organization: str, eval_id: str | None) -> dict[s
         "user_provided_suffix": job.suffix,
         "seed": job.seed,
         "estimated_finish": job.estimated_finish if shown_status(job) == "running" else None,
-        "integrations": request.get("integrations", []),
-        "method": _method(request.get("method"), job),
+        "integrations": [_integration(one, job) for one in request.get("integrations", [])],
+        "method": method,
         "metadata": job.metadata,
         "usage_metrics": None,
         "shared_with_openai": False,
         "eval_id": eval_id,
+        **_at_the_top(method),
     }
+
+
+def _integration(asked: Mapping[str, Any], job: JobRow) -> dict[str, Any]:
+    """As it was asked for; what goes to W&B with the id of the run there, which is the job's."""
+    if asked["type"] != "wandb":
+        return dict(asked)
+    return {**asked, "wandb": {**asked["wandb"], "run_id": job.id}}
 
 
 def shown_status(job: JobRow) -> JobStatus:
@@ -73,15 +82,20 @@ def _error(job: JobRow) -> dict[str, Any]:
 def _method(method: Mapping[str, Any] | None, job: JobRow) -> dict[str, Any] | None:
     if method is None:
         return None
-    reinforcement = method["reinforcement"]
-    return {
-        **method,
-        "reinforcement": {
-            **reinforcement,
-            "hyperparameters": _with_resolved(reinforcement["hyperparameters"], job.resolved),
-            "grader": masked(reinforcement["grader"]),
-        },
-    }
+    kind = method["type"]
+    options = dict(method[kind])
+    options["hyperparameters"] = _with_resolved(options["hyperparameters"], job.resolved)
+    for name in ("grader", "monitor_grader"):
+        if name in options:
+            options[name] = masked(options[name])
+    return {**method, kind: options}
+
+
+def _at_the_top(method: Mapping[str, Any] | None) -> dict[str, Any]:
+    """OpenAI's older place for hyperparameters: of supervised jobs only, and absent from all others."""
+    if method is None or method["type"] != "supervised":
+        return {}
+    return {"hyperparameters": method["supervised"]["hyperparameters"]}
 
 
 def _with_resolved(asked: Mapping[str, Any], resolved: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -16,12 +16,13 @@ from openrft.api.listing import Limit, at_most
 from openrft.api.platform import Platform
 from openrft.api.series import csv_of, series_of
 from openrft.errors import NotFound
+from openrft.evaluation.losses import LossEvaluation
 from openrft.store.artifacts import read_pieces
 from openrft.store.rows import StepRow
 
 router = APIRouter(prefix="/fine_tuning/jobs/{fine_tuning_job_id}", tags=["observability"])
 
-_PASS = re.compile(r"step-(\d+)-([a-z]+)-(greedy|sampled)(-e\d+)?\.json")
+_PASS = re.compile(r"step-(\d+)-([a-z]+)-(greedy|sampled|loss)(-e\d+)?\.json")
 _MOST_ROWS = 1_000  # of one page of an evaluation
 _LISTS = ("scores", "completion_tokens", "truncated")
 # Only these may be JSON of ours with a grader's headers in it; what is in model/ leaves byte for byte.
@@ -79,23 +80,20 @@ def retrieve_evaluation(
     limit: Limit = 100,
     after: Annotated[int, Query(ge=-1, description="the index of the last row of the page before")] = -1,
 ) -> dict[str, Any]:
-    """One pass: what it came to, and a page of its rows, each with every sample and its grades whole."""
+    """One pass: what it came to, and a page of its rows, each with every sample and its grades whole, or its loss."""
     name = evaluation_id + ".json"
     if name not in _passes(platform, caller.project_id, fine_tuning_job_id):
         raise NotFound(f"No such evaluation: {evaluation_id[:80]}", param="evaluation_id")
     evaluation = json.loads(_read(platform, f"jobs/{fine_tuning_job_id}/evaluations/{name}"))
+    came_to = _losses_of(evaluation) if evaluation["mode"] == "loss" else _scores_of(evaluation["rows"])
     rows = evaluation.pop("rows")
     limit = at_most(limit, _MOST_ROWS)
     page = rows[after + 1 : after + 1 + limit]
-    samples = {key: [value for row in rows for value in row[key]] for key in _LISTS}
     return {
         **_pass_object(name),
         **evaluation,
         "num_rows": len(rows),
-        "num_ungraded": samples["scores"].count(None),
-        "mean": _mean(_mean(score for score in row["scores"] if score is not None) for row in rows),
-        "completion_tokens_mean": _mean(samples["completion_tokens"]),
-        "truncated_share": _mean(samples["truncated"]),
+        **came_to,
         "rows": page,
         "has_more": after + 1 + limit < len(rows),
         "last_index": after + len(page) if page else None,
@@ -175,6 +173,23 @@ def _pass_object(name: str) -> dict[str, Any]:
         "dataset": found[2],
         "mode": found[3],
     }
+
+
+def _scores_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a pass whose answers were sampled came to."""
+    samples = {key: [value for row in rows for value in row[key]] for key in _LISTS}
+    return {
+        "num_ungraded": samples["scores"].count(None),
+        "mean": _mean(_mean(score for score in row["scores"] if score is not None) for row in rows),
+        "completion_tokens_mean": _mean(samples["completion_tokens"]),
+        "truncated_share": _mean(samples["truncated"]),
+    }
+
+
+def _losses_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What a pass over given answers came to, in a supervised job."""
+    known = LossEvaluation.from_json(evaluation)
+    return {"tokens": known.tokens, "loss": known.loss, "token_accuracy": known.token_accuracy}
 
 
 def _read(platform: Platform, key: str) -> bytes:

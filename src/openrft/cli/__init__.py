@@ -12,7 +12,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from openrft import __version__
-from openrft.cli import backup, data, demo, doctor, grade, keys, models, rehearse, run, serve, worker
+from openrft.cli import backup, data, demo, diagnose, doctor, grade, keys, models, plan, rehearse, run, serve, worker
 from openrft.config.waiting import wait_briefly
 from openrft.errors import JobInterrupted, OpenRFTError
 from openrft.evaluation.untrusted import show_controls
@@ -28,9 +28,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("plan")(plan.plan)
 app.command("eval")(run.evaluate)
 app.command("grade")(grade.grade)
 app.add_typer(rehearse.app, name="grader", help="Try a grader on a job's rows before training.")
+app.command("diagnose")(diagnose.diagnose)
 app.add_typer(data.app, name="data", help="Check and split dataset files.")
 app.command("chat")(models.chat)
 app.command("models")(models.list_models)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,14 @@ from openrft.errors import DatasetError, Problem
 if TYPE_CHECKING:
     from openrft.dataset import DatasetSummary
 
+
+class MethodName(StrEnum):
+    """The methods whose files can be checked."""
+
+    REINFORCEMENT = "reinforcement"
+    SUPERVISED = "supervised"
+
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
@@ -26,6 +35,7 @@ def validate(
         list[Path], typer.Argument(help="Training file first; the others are checked for overlap with it.")
     ],
     model: Annotated[str | None, typer.Option(help="Also check prompt lengths against this model's context.")] = None,
+    method: Annotated[MethodName, typer.Option(help="What the rows are for.")] = MethodName.REINFORCEMENT,
     as_json: JsonFlag = False,
 ) -> None:
     """Check whole files and list every problem with its line, or say what is in them. Exit code 1 on a problem."""
@@ -35,7 +45,7 @@ def validate(
     datasets = []
     for file in files:
         try:
-            datasets.append(read_examples(file))
+            datasets.append(read_examples(file, method=method.value))
         except DatasetError as error:
             problems += error.problems
     warnings = [f"{data.path}: {warning}" for data in datasets for warning in data.warnings]
@@ -74,18 +84,19 @@ def split(
     to: Annotated[Path, typer.Option(help="The folder for train.jsonl, valid.jsonl and test.jsonl.")] = Path(),
     valid: Annotated[float, typer.Option(min=0, help="Validation rows: a share below 1, or a number.")] = 0.2,
     test: Annotated[float, typer.Option(min=0, help="Test rows, used once for the report; 0 for none.")] = 0.2,
+    method: Annotated[MethodName, typer.Option(help="What the rows are for.")] = MethodName.REINFORCEMENT,
     seed: Annotated[int, typer.Option(help="Which prompts go where.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Part a file into training, validation and test rows; rows with the same prompt stay together."""
+    """Part a file into training, validation and test rows; rows with (nearly) the same prompt stay together."""
     from openrft.dataset import split_file
 
     shares: dict[str, float | int | None] = {"train": None}
     for name, share in (("valid", valid), ("test", test)):
         if share:
             shares[name] = share if share < 1 else int(share)
-    parts = split_file(file, to, shares, seed=seed, overwrite=overwrite)
+    parts = split_file(file, to, shares, method=method.value, seed=seed, overwrite=overwrite)
     if as_json:
         print(json.dumps({name: {**asdict(part), "path": str(part.path)} for name, part in parts.items()}, indent=2))
         return

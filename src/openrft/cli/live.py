@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rich.console import Console, Group
@@ -13,6 +14,13 @@ from rich.text import Text
 from openrft.evaluation.untrusted import show_controls
 from openrft.training.progress import Progress
 from openrft.types import Metrics
+
+# Of a run with a budget: what is limited, the metric of what is spent, and its unit.
+_SPENT = (
+    ("minutes", "time/spent_minutes", "minutes"),
+    ("tokens", "spent/tokens", "tokens"),
+    ("grader_cost", "spent/grader_cost", "grading cost"),
+)
 
 
 class Display(Progress, Protocol):
@@ -40,6 +48,12 @@ def step_line(step: int, num_steps: int, metrics: Metrics, seconds_left: float |
         parts.append(f"{metrics['time/step_seconds']:.2f} s")
         if "throughput/tokens_per_second" in metrics:
             parts.append(f"{metrics['throughput/tokens_per_second']:.0f} tokens/s")
+    if "train/loss" in metrics:
+        parts.append(f"loss {metrics['train/loss']:.4f}")
+        parts.append(f"token accuracy {metrics['train/token_accuracy']:.1%}")
+        parts.append(f"{metrics['time/step_seconds']:.2f} s")
+    if "valid/loss" in metrics:
+        parts.append(f"valid loss {metrics['valid/loss']:.4f}")
     if "valid/reward_mean" in metrics:
         low, high = metrics["valid/reward_low"], metrics["valid/reward_high"]
         parts.append(f"valid {metrics['valid/reward_mean']:.3f} [{low:.3f}, {high:.3f}]")
@@ -47,6 +61,9 @@ def step_line(step: int, num_steps: int, metrics: Metrics, seconds_left: float |
         parts.append(f"ungraded {metrics['grade/ungraded_share']:.0%}")
     if cost := metrics.get("grade/cost", 0) + metrics.get("valid/grade_cost", 0):
         parts.append(f"grading cost {cost:.4g}")
+    for name, spent, unit in _SPENT:
+        if f"budget/{name}" in metrics and spent in metrics:
+            parts.append(f"{amount(metrics[spent])} of {amount(metrics[f'budget/{name}'])} {unit}")
     if seconds_left is not None and step < num_steps:
         parts.append(f"{_duration(seconds_left)} left")
     return "  ".join(parts)
@@ -72,9 +89,9 @@ class JsonDisplay:
         """Told as an object of type ``step`` with all metrics."""
         self._print({"type": "step", "step": step, "num_steps": num_steps, "metrics": metrics})
 
-    def note(self, message: str, level: str = "info") -> None:
+    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
         """Told as an object of type ``note``."""
-        self._print({"type": "note", "level": level, "message": message})
+        self._print({"type": "note", "level": level, "message": message} | ({"data": data} if data else {}))
 
     def _print(self, row: dict[str, Any]) -> None:
         print(json.dumps(row, ensure_ascii=False), flush=True)
@@ -104,7 +121,7 @@ class LineDisplay:
         """One line."""
         self._print(step_line(step, num_steps, metrics, self.clock.left(step, num_steps)))
 
-    def note(self, message: str, level: str = "info") -> None:
+    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
         """One line, marked unless it is mere information."""
         self._print(message if level == "info" else f"{level}: {message}")
 
@@ -148,11 +165,12 @@ class LiveDisplay(LineDisplay):
         from openrft.evaluation.statistics import Interval
 
         left = self.clock.left(step, num_steps)
-        mean = metrics.get("valid/reward_mean")
-        interval = None if mean is None else Interval(metrics["valid/reward_low"], metrics["valid/reward_high"])
-        self._points.append(
-            CurvePoint(step=step, train_reward=metrics.get("reward/mean"), valid_mean=mean, valid_interval=interval)
-        )
+        train, mean, interval = metrics.get("reward/mean"), metrics.get("valid/reward_mean"), None
+        if mean is not None:
+            interval = Interval(metrics["valid/reward_low"], metrics["valid/reward_high"])
+        if "train/loss" in metrics or "valid/loss" in metrics:  # a score of the validation answers has its line alone
+            train, mean, interval = metrics.get("train/loss"), metrics.get("valid/loss"), None
+        self._points.append(CurvePoint(step=step, train_reward=train, valid_mean=mean, valid_interval=interval))
         self._last = step_line(step, num_steps, metrics, left)
         if mean is not None:
             self._print(self._last)
@@ -186,6 +204,11 @@ class StepClock:
         if last <= first:
             return None
         return (now - began) / (last - first) * (num_steps - step)
+
+
+def amount(value: float) -> str:
+    """A quantity as people read it: digits that matter."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,7 +87,7 @@ class Notes(Silence):
     def __init__(self) -> None:
         self.messages: list[str] = []
 
-    def note(self, message: str, level: str = "info") -> None:
+    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
         """Kept."""
         self.messages.append(message if level == "info" else f"{level}: {message}")
 

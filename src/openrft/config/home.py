@@ -24,6 +24,7 @@ DEFAULT_HOME = Path("~/.openrft")
 """The folder where the variable does not name one either."""
 
 KEPT_FOLDER = "kept"
+TENSORBOARD_FOLDER = "tensorboard"
 """In the home: what runs keep for one another."""
 
 DATABASE_VARIABLE = "OPENRFT_DATABASE"

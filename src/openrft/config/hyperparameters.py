@@ -10,6 +10,8 @@ from openrft.config.spec import Spec
 
 Auto = Literal["auto"]
 
+BUDGET_NAMES = ("budget_minutes", "budget_tokens", "budget_grader_cost")
+
 
 class TrainingHyperparameters(Spec):
     """What all methods share. OpenAI's names first, then ours; each may be left out."""
@@ -28,7 +30,7 @@ class TrainingHyperparameters(Spec):
     """Handed to the chat template of models that know it; "default" hands nothing."""
 
     num_steps: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Optimizer steps in all; when given, ``n_epochs`` must be "auto"."""
+    """Steps in all; when given, ``n_epochs`` must be "auto"."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] | Auto = "auto"
     """Peak learning rate; when given, ``learning_rate_multiplier`` must be "auto"."""
     learning_rate_schedule: Literal["linear", "constant"] = "linear"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from openrft.config.graders import GraderSpec
+from openrft.config.integrations import Integrations
 from openrft.config.reinforcement import Reinforcement, ReinforcementMethod
 from openrft.config.spec import Spec, parse_spec, read_json
 from openrft.config.supervised import SupervisedMethod
@@ -26,14 +28,16 @@ class Job(Spec):
     model: Annotated[str, Field(min_length=1)]
     """A bundled model, a folder, or a name on the Hugging Face hub; looked for in this order."""
     training_file: Annotated[str, Field(min_length=1)]
-    validation_file: Annotated[str, Field(min_length=1)]
-    """Watched all along; picks the checkpoint."""
+    validation_file: Annotated[str, Field(min_length=1)] | None = None
+    """Watched all along; picks the checkpoint. A supervised job may do without."""
     test_file: str | None = None
     """Rows that nothing is chosen by; the report's figures come from them. Ours."""
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     seed: Annotated[int, Field(ge=0, le=2147483647)] = 0
     method: TrainingMethod
     metadata: dict[str, str] | None = None
+    integrations: Integrations | None = None
+    """Experiment trackers that are told how it goes."""
 
     @property
     def reinforcement(self) -> Reinforcement:
@@ -41,6 +45,14 @@ class Job(Spec):
         if not isinstance(self.method, ReinforcementMethod):
             raise InvalidRequest(f"this is a job of method {self.method.type}, expected reinforcement", param="method")
         return self.method.reinforcement
+
+    @property
+    def monitor_grader(self) -> GraderSpec | None:
+        """The second grader, which only watches; None without one."""
+        grader: GraderSpec | None = None
+        if isinstance(self.method, ReinforcementMethod):
+            grader = self.method.reinforcement.monitor_grader
+        return grader
 
 
 def absolute_model(name: str, folder: Path) -> str:
@@ -60,7 +72,7 @@ def read_job(path: Path) -> Job:
 
     So does ``model`` where it names a folder; see :func:`absolute_model`.
 
-    ``method.reinforcement.grader`` may also be the name of a JSON file. Raises
+    A grader of the method may also be the name of a JSON file. Raises
     :class:`~openrft.errors.InvalidRequest` with file and field.
     """
     data = read_json(path, what="job file")
@@ -73,22 +85,41 @@ def read_job(path: Path) -> Job:
     for key in ("training_file", "validation_file", "test_file"):
         if isinstance(data.get(key), str) and data[key]:
             data[key] = str(folder / data[key])
-    method = data.get("method")
-    if isinstance(method, dict) and method.get("type") in ("supervised", "dpo"):
-        raise InvalidRequest(
-            f'method type {method["type"]!r} is not available yet; use "reinforcement"', param="method.type"
-        )
-    reinforcement = method.get("reinforcement") if isinstance(method, dict) else None
-    if isinstance(reinforcement, dict):
-        if isinstance(reinforcement.get("grader"), str):
-            reinforcement["grader"] = read_json(folder / reinforcement["grader"], what="grader file")
-        for later in ("tools", "max_episode_steps"):
-            if reinforcement.pop(later, None) is not None:
-                raise InvalidRequest(
-                    f"method.reinforcement.{later} is not available yet; remove it to run the job without",
-                    param=f"method.reinforcement.{later}",
-                )
+    _read_method(data.get("method"), folder)
     if isinstance(data.get("model"), str):
         data["model"] = absolute_model(data["model"], folder)
+    for integration in data["integrations"] if isinstance(data.get("integrations"), list) else ():
+        tensorboard = integration.get("tensorboard") if isinstance(integration, dict) else None
+        if isinstance(tensorboard, dict) and isinstance(tensorboard.get("folder"), str):
+            tensorboard["folder"] = str(folder / tensorboard["folder"])
     job: Job = parse_spec(Job, data)
+    if job.validation_file is None and isinstance(job.method, ReinforcementMethod):
+        raise InvalidRequest(
+            "validation_file: missing; a reinforcement job is watched on rows that it does not train on, and its best "
+            "checkpoint is chosen by them",
+            param="validation_file",
+        )
     return job
+
+
+def _read_method(method: Any, folder: Path) -> None:
+    """Put graders that are named by their file in place, and refuse what is known but not there yet."""
+    if not isinstance(method, dict):
+        return
+    if method.get("type") == "dpo":
+        raise InvalidRequest(
+            'method type "dpo" is not available yet; use "reinforcement" or "supervised"', param="method.type"
+        )
+    for kind in ("reinforcement", "supervised"):
+        options = method.get(kind)
+        if isinstance(options, dict):
+            for name in ("grader", "monitor_grader"):
+                if isinstance(options.get(name), str):
+                    options[name] = read_json(folder / options[name], what="grader file")
+    reinforcement = method.get("reinforcement")
+    for later in ("tools", "max_episode_steps"):
+        if isinstance(reinforcement, dict) and reinforcement.pop(later, None) is not None:
+            raise InvalidRequest(
+                f"method.reinforcement.{later} is not available yet; remove it to run the job without",
+                param=f"method.reinforcement.{later}",
+            )

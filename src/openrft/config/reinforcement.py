@@ -32,18 +32,20 @@ class ReinforcementHyperparameters(TrainingHyperparameters):
     """Which advantage and loss; see the table in docs/training.md."""
     group_size: Annotated[int, Field(ge=2, le=256)] | Auto = "auto"
     """Completions per prompt, compared with one another."""
+    groups_per_update: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Groups with a signal that make one optimizer update; those of a step are cut into so many at a time."""
     prompt_order: Literal["adaptive", "epochs"] | Auto = "auto"
     """Which prompts a step takes: ``epochs`` reads each permutation of the file to its end, ``adaptive`` prefers
     prompts whose answers differ in grade.
     """
     train_truncated: bool = True
     """Whether completions that were cut off train like the others (their grade decides) or are left out."""
-    kl_beta: Annotated[float, Field(ge=0)] = 0.0
+    kl_beta: Annotated[float, Field(ge=0)] | Auto = "auto"
     """Weight of the penalty for leaving the base model; 0 loads no reference."""
-    clip_low: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Lower clip of the importance ratio; None takes the algorithm's own."""
-    clip_high: Annotated[float, Field(gt=0)] | None = None
-    """Upper clip of the importance ratio; None takes the algorithm's own."""
+    clip_low: Annotated[float, Field(gt=0, lt=1)] | Auto = "auto"
+    """Lower clip of the importance ratio; "auto" takes the algorithm's own."""
+    clip_high: Annotated[float, Field(gt=0)] | Auto = "auto"
+    """Upper clip of the importance ratio; "auto" takes the algorithm's own."""
 
     @model_validator(mode="after")
     def _one_way_to_say_group_size(self) -> ReinforcementHyperparameters:

@@ -7,7 +7,7 @@ Keys are never in the file: it names the environment variable that holds one.
     api_key_env = "OPENAI_API_KEY"
 
 ``openrft serve`` reads three more: ``[aliases]``, ``[served_models."name"]`` and ``[server]``. Every run reads
-``[evaluation]``.
+``[evaluation]`` and ``[tracking]``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from openrft.config.integrations import TrackingSettings
 from openrft.config.messages import Number
 from openrft.config.spec import Spec, parse_spec
 from openrft.config.web import wrong_web_address
@@ -120,6 +121,7 @@ class Settings(Spec):
     """Models that a server elsewhere answers for (vLLM, or anything that speaks OpenAI's chat completions)."""
     server: ServerSettings = Field(default_factory=ServerSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    tracking: TrackingSettings = Field(default_factory=TrackingSettings)
 
 
 def settings_path(environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Path | None:
@@ -176,17 +178,26 @@ def _secrets(data: dict[str, Any]) -> list[tuple[str, str]]:
             if inner is not None:
                 fix = f'put quotes around names with dots, as in [{kind}."{name}.{inner}"]'
                 found.append((place, f"holds a table {inner!r}; {fix}"))
-            if "api_key" in table:
-                fix = 'write api_key_env = "NAME" and put the key into that environment variable'
-                found.append((f"{place}.api_key", f"keys are not kept in this file; {fix}"))
-            variable = table.get("api_key_env")
-            if variable is not None and not _is_variable_name(variable):
-                expected = "expected the name of an environment variable in capitals, as in OPENAI_API_KEY"
-                found.append((f"{place}.api_key_env", f"{expected}; what is there is not shown, it may be a key"))
-            if "base_url" in table and (wrong := wrong_web_address(table["base_url"])):
-                found.append((f"{place}.base_url", wrong))
-            elif any(mark in str(table.get("base_url")) for mark in "?#"):
+            found += _secrets_in(place, table)
+            if any(mark in str(table.get("base_url")) for mark in "?#"):
                 found.append((f"{place}.base_url", "paths are added at its end, so it cannot have a ? or # in it"))
+    tracking = data.get("tracking")
+    wandb = tracking.get("wandb") if isinstance(tracking, dict) else None
+    return found + (_secrets_in("tracking.wandb", wandb) if isinstance(wandb, dict) else [])
+
+
+def _secrets_in(place: str, table: dict[str, Any]) -> list[tuple[str, str]]:
+    """The same of one table, that names a server and the variable with its key."""
+    found = []
+    if "api_key" in table:
+        fix = 'write api_key_env = "NAME" and put the key into that environment variable'
+        found.append((f"{place}.api_key", f"keys are not kept in this file; {fix}"))
+    variable = table.get("api_key_env")
+    if variable is not None and not _is_variable_name(variable):
+        expected = "expected the name of an environment variable in capitals, as in OPENAI_API_KEY"
+        found.append((f"{place}.api_key_env", f"{expected}; what is there is not shown, it may be a key"))
+    if "base_url" in table and (wrong := wrong_web_address(table["base_url"])):
+        found.append((f"{place}.base_url", wrong))
     return found
 
 

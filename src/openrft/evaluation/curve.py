@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from openrft.evaluation.statistics import Interval
 from openrft.evaluation.untrusted import show_controls
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SMOOTHING = 0.6
+
+Quantity = Literal["reward", "loss"]
 
 _TRAIN, _VALID, _BASE = "#4c78a8", "#d55e00", "#666666"  # tell apart for the colour-blind and in grey
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -54,8 +56,18 @@ def debiased_ema(values: Sequence[float], smoothing: float = SMOOTHING) -> list[
     return smoothed
 
 
-def draw_curve(points: Sequence[CurvePoint], path: Path, *, title: str = "", smoothing: float = SMOOTHING) -> None:
-    """Write the curve as SVG or PNG, by the ending of ``path``; equal points give equal files."""
+def draw_curve(
+    points: Sequence[CurvePoint],
+    path: Path,
+    *,
+    title: str = "",
+    quantity: Quantity = "reward",
+    smoothing: float = SMOOTHING,
+) -> None:
+    """Write the curve as SVG or PNG, by the ending of ``path``; equal points give equal files.
+
+    ``quantity``: what the points are of.
+    """
     import warnings
 
     import matplotlib
@@ -71,9 +83,9 @@ def draw_curve(points: Sequence[CurvePoint], path: Path, *, title: str = "", smo
         matplotlib.rcParams["svg.hashsalt"] = "openrft"
         figure = Figure(figsize=(8.0, 4.5), layout="constrained")
         axes = figure.add_subplot()
-        _draw_train(axes, points, smoothing)
+        _draw_train(axes, points, smoothing, quantity)
         _draw_valid(axes, points)
-        _dress(axes, points, title)
+        _dress(axes, points, title, quantity)
         metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
         figure.savefig(path, dpi=120, metadata=metadata)
 
@@ -168,12 +180,12 @@ def _value_range(points: Sequence[CurvePoint]) -> tuple[float, float]:
     return min(values) - margin, max(values) + margin
 
 
-def _draw_train(axes: Axes, points: Sequence[CurvePoint], smoothing: float) -> None:
+def _draw_train(axes: Axes, points: Sequence[CurvePoint], smoothing: float, quantity: Quantity) -> None:
     steps, rewards = _train_series(points)
     if not steps:
         return
     axes.plot(steps, rewards, color=_TRAIN, alpha=0.35, linewidth=1.0)
-    label = f"training reward (moving average {smoothing:g}; faint: each step)"
+    label = f"training {quantity} (moving average {smoothing:g}; faint: each step)"
     axes.plot(steps, debiased_ema(rewards, smoothing), color=_TRAIN, linewidth=1.8, label=label)
 
 
@@ -209,7 +221,7 @@ def _draw_valid(axes: Axes, points: Sequence[CurvePoint]) -> None:
             )
 
 
-def _dress(axes: Axes, points: Sequence[CurvePoint], title: str) -> None:
+def _dress(axes: Axes, points: Sequence[CurvePoint], title: str, quantity: Quantity) -> None:
     from matplotlib.ticker import MaxNLocator
 
     low, high = _value_range(points)
@@ -217,7 +229,7 @@ def _dress(axes: Axes, points: Sequence[CurvePoint], title: str) -> None:
     edge = 0.02 * (high - low)
     axes.set_ylim(low - edge, high + edge)
     axes.set_xlabel("step")
-    axes.set_ylabel("reward")
+    axes.set_ylabel(quantity)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(True, alpha=0.25, linewidth=0.6)
     if title:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from openrft.evaluation.statistics import Interval, mean_interval
+from openrft.evaluation.statistics import Interval, examples_needed, mean_interval, variance_parts
 from openrft.rollout.prompt import count_reasoning_tokens
 from openrft.types import Example, Grade, Rollout, RolloutGroup, TokenUsage, is_outage, total_usage
 
@@ -15,6 +16,8 @@ Mode = Literal["greedy", "sampled"]
 
 PASS_THRESHOLD = 1.0 - 1e-9
 """A sample passes with a full score; the slack is for scores that are sums of floats."""
+
+_LONGEST_FIELD = 80  # characters; a longer text is no name of a kind of row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,9 +35,12 @@ class EvaluationRow:
     truncated: list[bool]
     reasoning_tokens: list[int] = field(default_factory=list)  # of the completion's; empty in older files, as below
     grades: list[dict[str, Any]] = field(default_factory=list)  # whole, every part; without seconds, which vary
+    fields: dict[str, str] = field(default_factory=dict)
+    """The row's own keys with a short text, a number or true/false, as text: what results may be sliced by."""
+    monitor_grades: list[dict[str, Any]] = field(default_factory=list)  # as ``grades``; empty without a monitor grader
 
     def __post_init__(self) -> None:
-        later = (values for values in (self.reasoning_tokens, self.grades) if values)
+        later = (values for values in (self.reasoning_tokens, self.grades, self.monitor_grades) if values)
         per_sample: tuple[Sequence[object], ...] = (
             self.scores,
             self.outputs,
@@ -57,6 +63,18 @@ class EvaluationRow:
     def pass_mean(self, threshold: float = PASS_THRESHOLD) -> float | None:
         """Share of the graded samples that score ``threshold`` or more; None when none is graded."""
         return mean_or_none([float(score >= threshold) for score in self.scores if score is not None])
+
+    @property
+    def monitored(self) -> EvaluationRow:
+        """The same answers with the monitor grader's scores."""
+        errors = [grade["error"] for grade in self.monitor_grades]
+        return replace(
+            self,
+            scores=[grade["score"] for grade in self.monitor_grades],
+            errors=[error and f"{error['kind']}: {error['message']}" for error in errors],
+            grades=self.monitor_grades,
+            monitor_grades=[],
+        )
 
     def representative(self) -> int:
         """Index of the sample to show when there is room for one: the score nearest to the row's mean.
@@ -104,6 +122,13 @@ class Evaluation:
         )
 
     @property
+    def monitored(self) -> Evaluation | None:
+        """The same answers with the monitor grader's scores; None where there was none."""
+        if not self.rows or not self.rows[0].monitor_grades:
+            return None
+        return replace(self, rows=[row.monitored for row in self.rows])
+
+    @property
     def example_means(self) -> list[float | None]:
         """Mean score of each example, None where nothing was graded."""
         return [row.mean for row in self.rows]
@@ -120,7 +145,7 @@ class Evaluation:
     @property
     def interval(self) -> Interval | None:
         """95 % interval of :attr:`mean`; None when nothing was graded."""
-        return self.interval_of(self.example_means)
+        return self._interval_of(self.example_means)
 
     def pass_rate(self, threshold: float = PASS_THRESHOLD) -> float | None:
         """Share of samples with a score of ``threshold`` or more, averaged over examples."""
@@ -128,22 +153,34 @@ class Evaluation:
 
     def pass_interval(self, threshold: float = PASS_THRESHOLD) -> Interval | None:
         """95 % interval of :meth:`pass_rate`; None when nothing was graded."""
-        return self.interval_of(self.pass_means(threshold))
+        return self._interval_of(self.pass_means(threshold))
 
-    def interval_of(
-        self, example_means: Sequence[float | None], clusters: Sequence[Hashable] | None = None
-    ) -> Interval | None:
-        """95 % interval of the mean of one number per row. Rows with the same content are one unit of evidence."""
+    def _interval_of(self, example_means: Sequence[float | None]) -> Interval | None:
+        """Rows with the same content are one unit of evidence."""
         if all(mean is None for mean in example_means):
             return None
-        clusters = [row.example_id for row in self.rows] if clusters is None else clusters
-        return mean_interval(example_means, self.graded_per_example, clusters)
+        return mean_interval(example_means, self.graded_per_example, [row.example_id for row in self.rows])
 
     @property
     def graded_per_example(self) -> float:
         """How many graded samples the examples that have any hold on average."""
-        counts = [sum(score is not None for score in row.scores) for row in self.rows]
-        return mean_or_none([float(count) for count in counts if count]) or 0.0
+        return graded_per_row(self.rows)
+
+    def rows_needed(self, gain: float) -> int | None:
+        """How many rows like these, with as many samples, find a true gain over this model in four of five cases.
+
+        None where that cannot be told: with one sample per row or fewer than two rows, where all scores are the same,
+        and for scores outside 0…1, of which nobody knows what a large gain is.
+        """
+        if self.interval is None or self.interval.method != "wilson":
+            return None
+        try:
+            between, within = variance_parts([row.scores for row in self.rows])
+        except ValueError:
+            return None
+        if between + within <= 0.0:
+            return None
+        return examples_needed(gain, self.graded_per_example, rate_variance=between, noise_variance=within)
 
     @property
     def num_completions(self) -> int:
@@ -188,13 +225,14 @@ class Evaluation:
 
 def prompt_text(example: Example) -> str:
     """The example's messages for people: one alone as it is, several each under its role."""
-    texts = [(str(message.get("role", "")), _content_text(message.get("content"))) for message in example.messages]
+    texts = [(str(message.get("role", "")), content_text(message.get("content"))) for message in example.messages]
     if len(texts) == 1:
         return texts[0][1]
     return "\n\n".join(f"{role}: {text}" for role, text in texts)
 
 
-def _content_text(content: Any) -> str:
+def content_text(content: Any) -> str:
+    """A message's content as one text; other parts than text are left out."""
     if isinstance(content, list):  # content parts; only those of type text hold text
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return "" if content is None else str(content)
@@ -213,8 +251,21 @@ def _row(group: RolloutGroup) -> EvaluationRow:
         completion_tokens=[len(rollout.completion.token_ids) for rollout in rollouts],
         truncated=[rollout.completion.finish_reason == "length" for rollout in rollouts],
         reasoning_tokens=[count_reasoning_tokens(rollout.completion) for rollout in rollouts],
-        grades=[_without_seconds(rollout.grade.as_plain()) for rollout in rollouts],
+        grades=[plain_grade(rollout.grade) for rollout in rollouts],
+        fields=scalar_fields(example.item),
     )
+
+
+def scalar_fields(item: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a dataset row with a short text, a number or true/false, and their values as text."""
+    scalars = {key: value for key, value in item.items() if isinstance(value, str | int | float)}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in scalars.items()}
+    return {key: text for key, text in texts.items() if len(text) <= _LONGEST_FIELD}
+
+
+def plain_grade(grade: Grade) -> dict[str, Any]:
+    """A grade as an evaluation keeps it: whole, but for the seconds, which no two passes have in common."""
+    return _without_seconds(grade.as_plain())
 
 
 def _without_seconds(grade: dict[str, Any]) -> dict[str, Any]:
@@ -238,6 +289,12 @@ def _parse_error_share(rollouts: Sequence[Rollout]) -> float | None:
 def _error_text(rollout: Rollout) -> str | None:
     error = rollout.grade.error
     return None if error is None else f"{error.kind}: {error.message}"
+
+
+def graded_per_row(rows: Sequence[EvaluationRow]) -> float:
+    """How many graded samples the rows that have any hold on average."""
+    counts = [sum(score is not None for score in row.scores) for row in rows]
+    return mean_or_none([float(count) for count in counts if count]) or 0.0
 
 
 def mean_or_none(values: Sequence[float]) -> float | None:

@@ -7,18 +7,26 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from openrft.evaluation.report import Arm, Comparison, Report, RowChange
+from openrft.evaluation.comparison import Comparison
+from openrft.evaluation.noticed import noticed_lines
+from openrft.evaluation.report import Arm, Report, RowChange
+from openrft.evaluation.slices import Slice
 from openrft.evaluation.statistics import Interval
 from openrft.evaluation.time_spent import TimeSpent, speed_text, table
+from openrft.evaluation.tries import Tries
 from openrft.evaluation.untrusted import fenced, markdown_text, shorten, show_controls
 from openrft.evaluation.verdict import difference_text, interval_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_STYLES = {"better": "bold green", "worse": "bold red", "no change": "bold yellow", "not measured": "bold yellow"}
+STYLES = {"better": "bold green", "worse": "bold red", "no change": "bold yellow", "not measured": "bold yellow"}
+"""Of a verdict, by its outcome."""
 _SHOWN_CHARACTERS = 2_000  # of one prompt or output in Markdown; the JSON holds all
 _COLUMNS = ("metric", "base", "tuned", "difference (paired)", "p", "better / same / worse")
+_TRIES_COLUMNS = ("best of", "base", "tuned", "difference (paired)", "p", "better / same / worse")
+_SLICE_COLUMNS = ("slice", "rows", "base", "tuned", "difference (paired)", "p, corrected")
+_SHOWN_OVERLAPS = 50
 _TIME_COLUMNS = ("phase", "seconds", "share")
 
 
@@ -29,14 +37,14 @@ def to_terminal(report: Report, *, max_rows: int = 3) -> RenderableType:
     from rich.text import Text
 
     # Text objects and not strings: rich would read [brackets] in model output as markup.
-    parts: list[RenderableType] = [Text(show_controls(report.sentence), style=_STYLES[report.outcome])]
+    parts: list[RenderableType] = [Text(show_controls(report.sentence), style=STYLES[report.outcome])]
     # Four columns fit into 80 characters; the other two are said for the primary result below.
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for number, column in enumerate(_COLUMNS[:4]):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
-    for comparison in report.comparisons:
-        table.add_row(*(Text(cell) for cell in _cells(comparison)[:4]))
-    parts += [Text(), table, Text(), *_counts_line(report)]
+    for cells in _rows(report):
+        table.add_row(*(Text(cell) for cell in cells[:4]))
+    parts += [Text(), table, Text(), *_counts_line(report), *_tries_line(report), *_slices_to_terminal(report)]
     parts += [Text(f"• {show_controls(note)}") for note in report.notes]
     worse = _worse_rows(report)[:max_rows]
     if worse:
@@ -57,9 +65,17 @@ def to_markdown(report: Report, *, curve_path: PurePath | str | None = None, max
     lines += ["Intervals are 95 %. The first line is the primary result; the others are reported beside it.", ""]
     lines += ["## What to know about these numbers", ""]
     lines += [f"- {markdown_text(note)}" for note in report.notes]
+    if report.noticed:
+        lines += ["", "## What was noticed", "", *noticed_lines(report.noticed)]
+    if report.tries:
+        lines += ["", "## Several tries per row", "", *_tries_table(report.tries)]
+    if report.slices:
+        lines += ["", "## By kind of row (exploratory)", "", *_slices_table(report)]
+    if report.leakage is not None:
+        lines += ["", "## Rows that may measure memory", "", *_leakage_lines(report)]
     lines += ["", "## Completions", "", *_arms_table(report.arms), ""]
     if report.time_spent is not None:
-        lines += ["## Where the time went", "", *_time_table(report.time_spent), ""]
+        lines += ["## Where the time went", "", *time_table(report.time_spent), ""]
     lines += ["## The job", "", *_facts(report), ""]
     worse = _worse_rows(report)
     lines += [f"## {_worse_heading(report, min(max_rows, len(worse)))}", ""]
@@ -82,7 +98,8 @@ def time_to_terminal(spent: TimeSpent) -> RenderableType:
     return Group(shown, Text(), Text(speed_text(spent)))
 
 
-def _time_table(spent: TimeSpent) -> list[str]:
+def time_table(spent: TimeSpent) -> list[str]:
+    """Phases with their seconds and shares as lines of Markdown."""
     lines = [f"| {' | '.join(_TIME_COLUMNS)} |", "| --- | ---: | ---: |"]
     lines += [f"| {' | '.join(cells)} |" for cells in table(spent)]
     return [*lines, "", speed_text(spent)]
@@ -98,8 +115,44 @@ def _counts_line(report: Report) -> list[RenderableType]:
     return [Text(f"Rows: {counts} (sign-flip test p {_p_value_text(paired.p_value, equals='= ')})."), Text()]
 
 
+def _tries_line(report: Report) -> list[RenderableType]:
+    from rich.text import Text
+
+    shown = [
+        f"{_tries_name(one)} {one.comparison.base_mean:.2f} → {one.comparison.tuned_mean:.2f}"
+        for one in report.tries
+        if one.k > 1
+    ]
+    return [Text(f"Several tries: {', '.join(shown)}."), Text()] if shown else []
+
+
+def _slices_to_terminal(report: Report) -> list[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not report.slices:
+        return []
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for number, column in enumerate(("slice (exploratory)", "rows", "base", "tuned", *_SLICE_COLUMNS[4:])):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
+    for one in report.slices:
+        means = (one.comparison.base_mean, one.comparison.tuned_mean)
+        shown = ["–" if mean is None else f"{mean:.2f}" for mean in means]
+        name, change = show_controls(f"{one.key}: {one.value}"), _cells(one.comparison)[3]
+        table.add_row(*(Text(cell) for cell in (name, str(one.num_rows), *shown, change, _corrected_text(one))))
+    return [table, Text()]
+
+
 def _p_value_text(p_value: float, equals: str = "") -> str:
     return "< 0.001" if p_value < 0.001 else f"{equals}{p_value:.3f}"
+
+
+def _rows(report: Report) -> list[list[str]]:
+    """The cells of the main table: the primary result, what the monitor grader says of it, the others."""
+    rows = [_cells(comparison) for comparison in report.comparisons]
+    if report.monitor is not None:
+        rows.insert(1, ["by the monitor grader", *_cells(report.monitor)[1:]])
+    return rows
 
 
 def _cells(comparison: Comparison) -> list[str]:
@@ -118,8 +171,57 @@ def _mean_text(mean: float | None, interval: Interval | None) -> str:
 
 
 def _markdown_table(report: Report) -> list[str]:
-    lines = [f"| {' | '.join(_COLUMNS)} |", "| --- |" + " ---: |" * (len(_COLUMNS) - 1)]
-    return lines + [f"| {' | '.join(_cells(comparison))} |" for comparison in report.comparisons]
+    return [_header(_COLUMNS), *(f"| {' | '.join(row)} |" for row in _rows(report))]
+
+
+def _tries_table(tries: list[Tries]) -> list[str]:
+    lines = [_header(_TRIES_COLUMNS)]
+    for one in tries:
+        lines.append(f"| {' | '.join([_tries_name(one), *_cells(one.comparison)[1:]])} |")
+    return lines
+
+
+def _tries_name(tries: Tries) -> str:
+    return f"pass@{tries.k}" if tries.comparison.metric == "pass@k" else f"best score of {tries.k}"
+
+
+def _slices_table(report: Report) -> list[str]:
+    text = (
+        "Mean score, sampled. Nobody said beforehand which of these matters, and of many one looks remarkable by "
+        "chance: the p-values are corrected for all lines (Holm), the intervals are not."
+    )
+    lines = [text, "", _header(_SLICE_COLUMNS)]
+    for one in report.slices:
+        name = markdown_text(f"{one.key}: {one.value}")
+        cells = [name, str(one.num_rows), *_cells(one.comparison)[1:4], _corrected_text(one)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _corrected_text(one: Slice) -> str:
+    return "–" if one.p_value_holm is None else _p_value_text(one.p_value_holm)
+
+
+def _leakage_lines(report: Report) -> list[str]:
+    leakage = report.leakage
+    assert leakage is not None
+    unsure = "" if leakage.is_complete else " The files are too large to look for more than equal prompts."
+    if not leakage.rows:
+        return [f"No row has a prompt that was trained on, nor one nearly like it.{unsure}"]
+    lines = [f"Rows whose prompt, or one nearly like it, is in the training file: {len(leakage.rows)}.{unsure}", ""]
+    for row in leakage.rows[:_SHOWN_OVERLAPS]:
+        lines.append(
+            f"- line {row.line}: {'the same' if row.is_same else 'nearly the same'} as training line {row.train_line}"
+        )
+    if len(leakage.rows) > _SHOWN_OVERLAPS:
+        lines.append(f"- and {len(leakage.rows) - _SHOWN_OVERLAPS} more, in report.json")
+    if leakage.without is not None:
+        lines += ["", "Without them:", "", _header(_COLUMNS), f"| {' | '.join(_cells(leakage.without))} |"]
+    return lines
+
+
+def _header(columns: tuple[str, ...]) -> str:
+    return f"| {' | '.join(columns)} |\n| --- |" + " ---: |" * (len(columns) - 1)
 
 
 def _arms_table(arms: list[Arm]) -> list[str]:
@@ -137,6 +239,7 @@ def _facts(report: Report) -> list[str]:
     facts = {
         "checkpoint that ships": f"step {report.shipped_step}",
         "rows": "test: untouched" if report.rows_kind == "test" else "validation",
+        "correction for choosing the checkpoint": report.correction,
         "a sample passes with a score of at least": f"{report.pass_threshold:g}",
     }
     if report.selection is not None:

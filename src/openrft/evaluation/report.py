@@ -6,38 +6,28 @@ as in training. Pass rate and greedy decoding stand beside it. Texts are worded 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from openrft.dataset.compare import OverlapSearch
 from openrft.evaluation import verdict
+from openrft.evaluation.comparison import Comparison, Metric, RowPair, compare_rows, row_pairs
 from openrft.evaluation.curve import CurvePoint
-from openrft.evaluation.evaluation import PASS_THRESHOLD, Evaluation, EvaluationRow, Mode, mean_or_none
+from openrft.evaluation.evaluation import PASS_THRESHOLD, Evaluation, Mode
+from openrft.evaluation.leakage import Leakage, measure_leakage
+from openrft.evaluation.noticed import Noticed
+from openrft.evaluation.second_opinion import opinion_note, second_opinion
 from openrft.evaluation.selection import SelectionFacts
-from openrft.evaluation.statistics import Interval, PairedDifference, paired_difference
+from openrft.evaluation.slices import Slice, compare_slices
 from openrft.evaluation.time_spent import TimeSpent
+from openrft.evaluation.tries import Tries, compare_tries
 
-Metric = Literal["mean score", "pass rate"]
 RowsKind = Literal["test", "validation"]
 """``test``: rows that nothing was decided on; ``validation``: those that checkpoints were watched and chosen with."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """One metric of both models on the same rows; None where nothing was graded."""
-
-    metric: Metric
-    mode: Mode
-    base_mean: float | None
-    base_interval: Interval | None
-    tuned_mean: float | None
-    tuned_interval: Interval | None
-    paired: PairedDifference | None  # None when no row has a grade from both
-
-    @property
-    def outcome(self) -> verdict.Outcome:
-        """What the paired interval says, taken by itself."""
-        return verdict.outcome_of(self.paired)
+Correction = Literal["untouched rows", "shrunk by the expected optimism", "none needed: last step ships"]
+"""Why choosing the checkpoint does not flatter the verdict."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +78,11 @@ class Report:
     selection: SelectionFacts | None
     curve: list[CurvePoint]
     time_spent: TimeSpent | None = None  # None: there was no training to tell of
+    tries: list[Tries] = field(default_factory=list)  # sampled; nothing with one sample per row
+    slices: list[Slice] = field(default_factory=list)
+    leakage: Leakage | None = None  # None: there was no training file to compare with
+    monitor: Comparison | None = None  # mean score, sampled, by the monitor grader; None without one
+    noticed: list[Noticed] = field(default_factory=list)  # while the model trained
 
     @property
     def primary(self) -> Comparison:
@@ -99,16 +94,35 @@ class Report:
         return next((c for c in self.comparisons if (c.metric, c.mode) == (metric, mode)), None)
 
     @property
+    def correction(self) -> Correction:
+        """How the difference was kept from being flattered by the choice of the checkpoint."""
+        if self.rows_kind == "test":
+            return "untouched rows"
+        if self.selection is None or len(self.selection.candidate_steps) < 2:
+            return "none needed: last step ships"
+        return "shrunk by the expected optimism"
+
+    @property
     def optimism(self) -> float:
         """How much the difference is expected to flatter because these very rows chose the checkpoint."""
-        if self.rows_kind == "test" or self.selection is None:
+        if self.correction != "shrunk by the expected optimism" or self.selection is None:
             return 0.0
         return self.selection.expected_optimism
 
     @property
+    def difference(self) -> verdict.Difference | None:
+        """What the verdict is about: the primary paired difference, less the optimism of the choice."""
+        return verdict.shrink(self.primary.paired, self.optimism)
+
+    @property
     def outcome(self) -> verdict.Outcome:
-        """Better or worse only if the whole interval says so; a gain must also survive the optimism of the choice."""
-        return verdict.outcome_of(self.primary.paired, optimism=self.optimism)
+        """Better or worse only if the whole interval of :attr:`difference` says so."""
+        return verdict.outcome_of(self.difference)
+
+    @property
+    def power(self) -> verdict.Power | None:
+        """Which gains a comparison of this size finds; None where nothing was compared."""
+        return verdict.power_of(self.primary)
 
     @property
     def is_significant_gain(self) -> bool:
@@ -129,7 +143,9 @@ class Report:
     @property
     def notes(self) -> list[str]:
         """What one has to know to read the numbers rightly, most important first."""
-        return verdict.notes(self)
+        opinion = [] if self.monitor is None else [opinion_note(self.monitor, self.outcome)]
+        alarms = [f"Noticed in training, {one.heading}: {one.sentence}." for one in self.noticed]
+        return [*opinion, *alarms, *verdict.notes(self)]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the conclusions beside the data; ``from_json(to_json())`` gives an equal report."""
@@ -139,26 +155,45 @@ class Report:
             "is_sharpening": self.is_sharpening,
             "sentence": self.sentence,
             "notes": self.notes,
+            "power": None if self.power is None else asdict(self.power),
         }
-        return {**conclusions, **asdict(self)}
+        data = asdict(self)
+        difference = None if self.difference is None else asdict(self.difference)
+        data["selection"] = {
+            "correction": self.correction,
+            "difference": difference,
+            "optimism": self.optimism,
+            **(data["selection"] or {}),
+        }
+        return {**conclusions, **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Report:
         """The report that :meth:`to_json` wrote; conclusions are drawn anew from the data."""
-        selection = data["selection"]
+        # Older files have no selection where nothing was chosen; conclusions stand beside the facts in newer ones.
+        selection = {name: value for name, value in (data["selection"] or {}).items() if name in _SELECTION_FIELDS}
+        leakage = data.get("leakage")
         return cls(
             job=dict(data["job"]),
             rows_kind=data["rows_kind"],
             pass_threshold=data["pass_threshold"],
             shipped_step=data["shipped_step"],
-            comparisons=[_comparison_from_json(comparison) for comparison in data["comparisons"]],
+            comparisons=[Comparison.from_json(comparison) for comparison in data["comparisons"]],
             arms=[Arm(**arm) for arm in data["arms"]],
             rows=[RowChange(**row) for row in data["rows"]],
             num_rows_left_out=data["num_rows_left_out"],
-            selection=None if selection is None else SelectionFacts(**selection),
+            selection=SelectionFacts(**selection) if selection else None,
             curve=[CurvePoint.from_json(point) for point in data["curve"]],
             time_spent=TimeSpent.from_json(data["time_spent"]) if data.get("time_spent") else None,
+            tries=[Tries.from_json(tries) for tries in data.get("tries", [])],
+            slices=[Slice.from_json(one) for one in data.get("slices", [])],
+            leakage=None if leakage is None else Leakage.from_json(leakage),
+            monitor=Comparison.from_json(data["monitor"]) if data.get("monitor") else None,
+            noticed=[Noticed.from_json(one) for one in data.get("noticed", [])],
         )
+
+
+_SELECTION_FIELDS = {one.name for one in fields(SelectionFacts)}
 
 
 def build_report(
@@ -174,79 +209,60 @@ def build_report(
     time_spent: TimeSpent | None = None,
     pass_threshold: float = PASS_THRESHOLD,
     clusters: Mapping[str, Hashable] | None = None,
+    slice_keys: Collection[str] = (),
+    grader: Mapping[str, Any] | None = None,
+    overlap: OverlapSearch | None = None,
+    noticed: Sequence[Noticed] = (),
     max_rows: int = 200,
 ) -> Report:
     """Compare two models that were evaluated on the same rows.
 
     ``job`` holds facts to show, plain JSON values: model names, grader, seed, seconds, whatever helps. ``clusters``
     maps example ids to what they share (a document, a person); rows with the same content always count as one unit.
+    ``slice_keys`` are keys of the rows to slice by, beside those that slices finds; ``grader`` is the grader's
+    definition, whose keys it leaves out. ``overlap`` is what these rows share with the training file, ``noticed`` what
+    the rules have told of the run.
     """
-    pairs = [(base_sampled, tuned_sampled)]
+    units = clusters or {}
+    sampled = row_pairs(base_sampled, tuned_sampled)
+    comparisons = _both_metrics("sampled", sampled, pass_threshold, units)
+    arms = [base_sampled, tuned_sampled]
     if base_greedy is not None and tuned_greedy is not None:
-        pairs.append((base_greedy, tuned_greedy))
-    comparisons: list[Comparison] = []
-    for base, tuned in pairs:
-        row_pairs = _row_pairs(base, tuned)
-        groups = [(clusters or {}).get(row.example_id, row.example_id) for row, _ in row_pairs]
-        comparisons += [_compare(metric, base, tuned, groups, pass_threshold) for metric in _METRICS]
-    changes = sorted(_changes(base_sampled, tuned_sampled), key=lambda change: (change.difference, change.index))
+        comparisons += _both_metrics("greedy", row_pairs(base_greedy, tuned_greedy), pass_threshold, units)
+        arms += [base_greedy, tuned_greedy]
+    changes = sorted(_changes(sampled), key=lambda change: (change.difference, change.index))
     return Report(
         job=dict(job),
         rows_kind=rows_kind,
         pass_threshold=pass_threshold,
         shipped_step=tuned_sampled.step,
         comparisons=comparisons,
-        arms=[_arm(evaluation) for pair in pairs for evaluation in pair],
+        arms=[_arm(evaluation) for evaluation in arms],
         rows=changes[:max_rows],
         num_rows_left_out=len(changes[max_rows:]),
         selection=selection,
         curve=list(curve),
         time_spent=time_spent,
+        tries=compare_tries(sampled, pass_threshold, units),
+        slices=compare_slices(sampled, units, named=slice_keys, grader=grader),
+        leakage=None if overlap is None else measure_leakage(overlap, sampled, units),
+        monitor=second_opinion(base_sampled, tuned_sampled, units),
+        noticed=list(noticed),
     )
 
 
-_METRICS: tuple[Metric, ...] = ("mean score", "pass rate")
+def _both_metrics(
+    mode: Mode, pairs: Sequence[RowPair], threshold: float, clusters: Mapping[str, Hashable]
+) -> list[Comparison]:
+    return [
+        compare_rows("mean score", mode, pairs, lambda row: row.mean, clusters),
+        compare_rows("pass rate", mode, pairs, lambda row: row.pass_mean(threshold), clusters),
+    ]
 
 
-def _compare(
-    metric: Metric, base: Evaluation, tuned: Evaluation, groups: Sequence[Hashable], threshold: float
-) -> Comparison:
-    row_pairs = _row_pairs(base, tuned)
-
-    def value(row: EvaluationRow) -> float | None:
-        return row.mean if metric == "mean score" else row.pass_mean(threshold)
-
-    base_means = [value(row) for row, _ in row_pairs]
-    tuned_means = [value(row) for _, row in row_pairs]
-    is_pair = [None not in pair for pair in zip(base_means, tuned_means, strict=True)]
-    num_samples = min(base.graded_per_example, tuned.graded_per_example)
-    paired = paired_difference(base_means, tuned_means, num_samples, groups) if any(is_pair) else None
-    if paired is not None:
-        # The two means must be of the same rows, or their difference would not be the one reported.
-        base_means = [mean if kept else None for mean, kept in zip(base_means, is_pair, strict=True)]
-        tuned_means = [mean if kept else None for mean, kept in zip(tuned_means, is_pair, strict=True)]
-    return Comparison(
-        metric=metric,
-        mode=base.mode,
-        base_mean=mean_or_none([mean for mean in base_means if mean is not None]),
-        base_interval=base.interval_of(base_means, groups),
-        tuned_mean=mean_or_none([mean for mean in tuned_means if mean is not None]),
-        tuned_interval=tuned.interval_of(tuned_means, groups),
-        paired=paired,
-    )
-
-
-def _row_pairs(base: Evaluation, tuned: Evaluation) -> list[tuple[EvaluationRow, EvaluationRow]]:
-    """The rows of both, matched by content and place, in the base's order."""
-    tuned_rows = {(row.example_id, row.index): row for row in tuned.rows}
-    if base.mode != tuned.mode or tuned_rows.keys() != {(row.example_id, row.index) for row in base.rows}:
-        raise ValueError(f"{base.name!r} and {tuned.name!r} were not evaluated on the same rows in the same mode")
-    return [(row, tuned_rows[row.example_id, row.index]) for row in base.rows]
-
-
-def _changes(base: Evaluation, tuned: Evaluation) -> list[RowChange]:
+def _changes(pairs: Sequence[RowPair]) -> list[RowChange]:
     changes = []
-    for before, after in _row_pairs(base, tuned):
+    for before, after in pairs:
         base_mean, tuned_mean = before.mean, after.mean
         if base_mean is None or tuned_mean is None:
             continue
@@ -280,22 +296,4 @@ def _arm(evaluation: Evaluation) -> Arm:
         first_error=next((error for row in evaluation.rows for error in row.errors if error is not None), None),
         completion_tokens_mean=evaluation.completion_tokens_mean,
         truncated_share=evaluation.truncated_share,
-    )
-
-
-def _comparison_from_json(data: Mapping[str, Any]) -> Comparison:
-    def interval(value: Mapping[str, Any] | None) -> Interval | None:
-        return None if value is None else Interval(**value)
-
-    paired = data["paired"]
-    if paired is not None:
-        paired = PairedDifference(**{**paired, "interval": Interval(**paired["interval"])})
-    return Comparison(
-        metric=data["metric"],
-        mode=data["mode"],
-        base_mean=data["base_mean"],
-        base_interval=interval(data["base_interval"]),
-        tuned_mean=data["tuned_mean"],
-        tuned_interval=interval(data["tuned_interval"]),
-        paired=paired,
     )

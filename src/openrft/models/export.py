@@ -60,16 +60,23 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
 
 
 def model_card(
-    *, policy: Policy, title: str, grader: dict[str, Any], report: str, metrics: dict[str, float], how: str
+    *,
+    policy: Policy,
+    title: str,
+    grader: dict[str, Any] | None,
+    report: str,
+    metrics: dict[str, float],
+    how: str,
+    method: str = "reinforcement",
 ) -> str:
-    """A model card: YAML header, how the model came about, the grader, the report, how to use it."""
+    """A model card: YAML header, how the model came about, the grader if there is one, the report."""
     is_bundled = policy.name in {model.name for model in bundled_models()}
     header = {
         "base_model": policy.name,
         "base_model_relation": "finetune",
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["openrft", "reinforcement-fine-tuning", *(["lora"] if policy.adapter is not None else [])],
+        "tags": ["openrft", f"{method}-fine-tuning", *(["lora"] if policy.adapter is not None else [])],
         # A fine-tuned model stands under its base's licence; only of ours do we know it for certain.
         **({"license": "apache-2.0"} if is_bundled else {}),
         "model-index": [
@@ -85,9 +92,12 @@ def model_card(
             }
         ],
     }
+    graded_by = ""
+    if grader is not None:
+        graded_by = f"## Grader\n\n```json\n{json.dumps(grader, indent=2, ensure_ascii=False)}\n```\n\n"
     return (
         f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---\n# {title}\n\n{how}\n\n"
-        f"## Grader\n\n```json\n{json.dumps(grader, indent=2, ensure_ascii=False)}\n```\n\n{report}\n"
+        f"{graded_by}{report}\n"
     )
 
 

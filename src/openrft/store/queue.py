@@ -118,11 +118,12 @@ class Queue:
         fine_tuned_model: str | None = None,
         trained_tokens: int | None = None,
         result_files: Sequence[str] = (),
+        data: Mapping[str, Any] | None = None,
     ) -> JobRow:
         """End the job, or its attempt when it is paused. Raises :class:`~openrft.errors.Fenced`.
 
-        One that was asked to be cancelled is cancelled, also where its worker got to another end first: people have
-        been told so already.
+        ``data`` goes with the event. One that was asked to be cancelled is cancelled, also where its worker got to
+        another end first: people have been told so already.
         """
         if (status == "failed") != (error is not None):
             raise InvalidRequest("a failed job has an error, and only that one", param="error")
@@ -140,7 +141,7 @@ class Queue:
             }
             known = {"fine_tuned_model": fine_tuned_model, "trained_tokens": trained_tokens}
             hold(connection, lease)
-            event = NewEvent(message=message, level="error" if error else "info")
+            event = NewEvent(message=message, level="error" if error else "info", data=data or {})
             job = find_job(connection, jobs.c.id == lease.job_id, lease.job_id)
             if job.cancel_requested and status != "cancelled":
                 ended |= {"status": "cancelled", "error": None, "finished_at": self._database.now()}

@@ -8,7 +8,7 @@ into memory after all is halved (:class:`Cutter`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ class GroupToTrain:
     advantages: list[float]  # one per rollout
     token_weights: list[float]  # one per rollout: what each of its tokens counts in the loss
     patterns: list[NDArray[np.int32]] | None = None  # one per rollout [T]: its tokens' masks; see rollout.constraint
+    trained: list[list[bool]] | None = None  # one per rollout [T]: which of its tokens train; None: all of them
 
     @property
     def longest_completion(self) -> int:
@@ -40,7 +41,8 @@ class GroupToTrain:
 class Microbatch:
     """Groups as tensors: K prompts, S completions of at most T tokens, N completion tokens that train.
 
-    All train but those that a schema forced: nothing was chosen there, so there is nothing to learn.
+    All train but those that a schema forced, where nothing was chosen and so there is nothing to learn, and those that
+    ``trained`` of a group leaves out.
     """
 
     prompts: list[list[int]]  # K
@@ -58,6 +60,15 @@ class Microbatch:
     patterns_MW: torch.Tensor | None = None  # under a schema: the different masks of allowed tokens, as 32-bit words
     pattern_N: torch.Tensor | None = None  # which of them holds where a token was chosen
     halve: Callable[[], list[Microbatch]] | None = None  # the same in smaller ones, where there is a way to cut it
+
+
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """What one optimizer step computes. The losses of a batch's minibatches add up to that of the batch."""
+
+    microbatches: Iterable[Microbatch]
+    scale: float = 1.0
+    """What its gradient is multiplied with to be as large as that of a whole batch: clipping looks at its length."""
 
 
 Measure = Callable[[Sequence[GroupToTrain]], int]
@@ -191,6 +202,8 @@ def build_microbatch(
             "patterns_MW": torch.from_numpy(patterns_MW[used.numpy()]).to(device),
             "pattern_N": pattern_N.to(device),
         }
+    if any(group.trained is not None for group in groups):
+        trained_mask = trained_mask & _trained(groups, completion_mask.shape)
     counts = trained_mask.sum(1)
     group_S = torch.tensor([number for number, group in enumerate(groups) for _ in group.rollouts])
     advantages_S = torch.tensor([value for group in groups for value in group.advantages])
@@ -214,6 +227,17 @@ def build_microbatch(
     )
 
 
+def _trained(groups: Sequence[GroupToTrain], shape: torch.Size) -> torch.Tensor:
+    """``[S, T]`` bool: what the groups say of their tokens; True where they say nothing."""
+    mask = torch.ones(shape, dtype=torch.bool)
+    first = 0
+    for group in groups:
+        for row, flags in enumerate(group.trained or ()):
+            mask[first + row, : len(flags)] = torch.tensor(flags)
+        first += len(group.rollouts)
+    return mask
+
+
 def _split_group(group: GroupToTrain, most_tokens: int, measure: Measure) -> list[GroupToTrain]:
     """Halve until each part fits, short completions apart from long ones: one long rollout pads few others."""
     if measure([group]) <= most_tokens or len(group.rollouts) == 1:
@@ -228,6 +252,7 @@ def _split_group(group: GroupToTrain, most_tokens: int, measure: Measure) -> lis
             advantages=[group.advantages[row] for row in rows],
             token_weights=[group.token_weights[row] for row in rows],
             patterns=None if group.patterns is None else [group.patterns[row] for row in rows],
+            trained=None if group.trained is None else [group.trained[row] for row in rows],
         )
         parts.extend(_split_group(half, most_tokens, measure))
     return parts

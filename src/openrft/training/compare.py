@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from openrft.config.graders import GraderSpec
 from openrft.dataset import read_examples
 from openrft.errors import InvalidRequest
-from openrft.evaluation.evaluation import Evaluation, Mode
+from openrft.evaluation.evaluation import Evaluation, Mode, scalar_fields
 from openrft.evaluation.report import build_report
+from openrft.evaluation.slices import check_slice_keys
 from openrft.graders import build_grader, check_grader
 from openrft.models.load import load_policy
 from openrft.rollout.collect import Prompt
@@ -88,8 +90,10 @@ def compare_models(
     sampling: SamplingParams,
     seed: int,
     progress: Progress,
+    slice_keys: Collection[str] = (),
 ) -> dict[str, Any]:
-    """A report of ``tuned`` against ``base`` on the rows of ``data``, as JSON."""
+    """A report of ``tuned`` against ``base`` on the rows of ``data``, as JSON; ``slice_keys`` are keys of the rows."""
+    check_slice_keys(slice_keys, [scalar_fields(example.item) for example in read_examples(data).examples])
     arms = [
         evaluate_model(
             model, data, grader, num_samples=num_samples, sampling=sampling, seed=seed, progress=progress, name=name
@@ -103,5 +107,7 @@ def compare_models(
         tuned_sampled=tuned_sampled,
         base_greedy=base_greedy,
         tuned_greedy=tuned_greedy,
+        slice_keys=slice_keys,
+        grader=grader.model_dump(mode="json", exclude_none=True),
     )
     return report.to_json()

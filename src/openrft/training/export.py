@@ -39,14 +39,16 @@ def export_checkpoint(run: Path, to: Path, *, step: int | None = None, overwrite
     )
     load_checkpoint(checkpoint_path(run / "checkpoints", step), policy=policy)
     is_reported = report is not None and report["shipped_step"] == step
+    grader = job.method.options.grader
     card = model_card(
         policy=policy,
         title=f"{job.suffix or Path(job.model).name}-step-{step}",
-        grader=job.reinforcement.grader.model_dump(mode="json", exclude_none=True),
+        grader=None if grader is None else grader.model_dump(mode="json", exclude_none=True),
+        method=job.method.type,
         report=str(report["sentence"])
         if report is not None and is_reported
         else "This checkpoint has not been reported on.",
         metrics={},
-        how=f"`{job.model}` after {step} steps of reinforcement fine-tuning with openrft (seed {job.seed}).",
+        how=f"`{job.model}` after {step} steps of {job.method.type} fine-tuning with openrft (seed {job.seed}).",
     )
     return export_policy(policy, to, card=card, overwrite=overwrite), step

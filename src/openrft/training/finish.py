@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from openrft.dataset import OverlapSearch, find_overlap
 from openrft.evaluation.curve import CurvePoint, draw_curve
 from openrft.evaluation.evaluation import Evaluation
 from openrft.evaluation.render import to_markdown
-from openrft.evaluation.report import Report, build_report
+from openrft.evaluation.report import build_report
 from openrft.evaluation.selection import SelectionFacts, select_evaluation
 from openrft.evaluation.statistics import Interval
 from openrft.evaluation.time_spent import time_spent
-from openrft.models.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from openrft.models.checkpoint import list_checkpoints
 from openrft.models.export import export_policy, model_card
+from openrft.training.alarms import as_noticed
 from openrft.training.foreground import ForegroundRun
 
 CURVE_FILE = "curve.svg"
@@ -25,14 +28,12 @@ def finish(run: ForegroundRun) -> dict[str, Any]:
     Returns the report as JSON. Each part is written whole, so a run that is killed here can be resumed.
     """
     prepared, folder = run.prepared, run.folder
-    step = run.choose_step()
-    load_checkpoint(checkpoint_path(folder.checkpoints, step), policy=prepared.policy)
-    prepared.engine.load_weights(step)
+    step = put_chosen_in_place(run)
     tuned_sampled, tuned_greedy = run.evaluate_test(f"tuned (step {step})", step)
     base_sampled, base_greedy = run.evaluate_test("base", 0)  # read back: recorded before training
-    points = _curve(run, chosen=step)
+    points = curve_of(run, chosen=step, train="reward/mean", valid="valid/reward_mean")
     report = build_report(
-        job=_job_facts(run),
+        job=job_facts(run),
         base_sampled=base_sampled,
         tuned_sampled=tuned_sampled,
         base_greedy=base_greedy,
@@ -42,14 +43,43 @@ def finish(run: ForegroundRun) -> dict[str, Any]:
         curve=points,
         time_spent=time_spent(folder.read_metrics(), run.seconds),
         pass_threshold=run.settings.passing_score,
+        grader=run.prepared.job.method.options.grader.model_dump(mode="json", exclude_none=True),
+        overlap=overlap_of(run),
+        noticed=[as_noticed(folder.path, alarm) for alarm in run.notice()],
     )
-    draw_curve(points, folder.path / CURVE_FILE, title=_title(run))
+    draw_curve(points, folder.path / CURVE_FILE, title=title_of(run))
     markdown = to_markdown(report, curve_path=CURVE_FILE)
-    _export(run, report, markdown)
-    folder.write_text("report.md", markdown)
-    folder.write("report.json", report.to_json())
-    run.folder.event(report.sentence)
+    primary = report.primary
+    ship(
+        run,
+        report.to_json(),
+        markdown,
+        figures={"mean score (base)": primary.base_mean, "mean score (tuned)": primary.tuned_mean},
+    )
     return report.to_json()
+
+
+def put_chosen_in_place(run: ForegroundRun) -> int:
+    """Load the weights that ship; returns their step."""
+    step = run.choose_step()
+    run.turns.put_in_place(step)
+    run.prepared.engine.load_weights(step)
+    return step
+
+
+def ship(run: ForegroundRun, report: Mapping[str, Any], markdown: str, *, figures: Mapping[str, float | None]) -> None:
+    """Export the weights in place with a model card, and write the report; the folder is complete then."""
+    _export(run, int(report["shipped_step"]), markdown, figures)
+    run.folder.write_text("report.md", markdown)
+    run.folder.write("report.json", report)
+    run.folder.event(str(report["sentence"]))
+
+
+def overlap_of(run: ForegroundRun) -> OverlapSearch | None:
+    """What the report's rows share with the training file."""
+    datasets = run.prepared.datasets
+    rows = datasets.get("test_file") or datasets.get("validation_file")
+    return None if rows is None else find_overlap(datasets["training_file"], rows)
 
 
 def _selection(run: ForegroundRun, chosen: int) -> SelectionFacts | None:
@@ -60,13 +90,14 @@ def _selection(run: ForegroundRun, chosen: int) -> SelectionFacts | None:
         Evaluation.from_json(run.folder.read(f"evaluations/{path.name}"))
         for path in sorted((run.folder.path / "evaluations").glob("step-*-valid-sampled.json"))
     ]
-    trained = [evaluation for evaluation in evaluations if evaluation.step > 0]
+    trained = [one for one in evaluations if one.step > 0 and run.course.is_of_line(one.step)]
     if all(evaluation.mean is None for evaluation in trained):
         return None  # nothing could be graded, so the last step ships
     return replace(select_evaluation(trained, seed=run.prepared.job.seed), chosen_step=chosen)
 
 
-def _curve(run: ForegroundRun, *, chosen: int) -> list[CurvePoint]:
+def curve_of(run: ForegroundRun, *, chosen: int, train: str, valid: str) -> list[CurvePoint]:
+    """The learning curve of the metrics ``train`` and ``valid``."""
     kept = {step for step, _ in list_checkpoints(run.folder.checkpoints)}
     points = []
     for row in run.folder.read_metrics():
@@ -74,8 +105,8 @@ def _curve(run: ForegroundRun, *, chosen: int) -> list[CurvePoint]:
         points.append(
             CurvePoint(
                 step=row["step"],
-                train_reward=row.get("reward/mean"),
-                valid_mean=row.get("valid/reward_mean"),
+                train_reward=row.get(train),
+                valid_mean=row.get(valid),
                 valid_interval=None if low is None or high is None else Interval(low, high),
                 is_kept=row["step"] in kept,
                 is_chosen=row["step"] == chosen,
@@ -84,23 +115,37 @@ def _curve(run: ForegroundRun, *, chosen: int) -> list[CurvePoint]:
     return points
 
 
-def _job_facts(run: ForegroundRun) -> dict[str, Any]:
-    settings, job = run.settings, run.prepared.job
+def job_facts(run: ForegroundRun) -> dict[str, Any]:
+    """What people want to see of the job beside its result."""
+    settings, job, prepared = run.settings, run.prepared.job, run.prepared
     return {
         "model": job.model,
-        "grader": run.prepared.grader.name,
-        "algorithm": settings.algorithm,
+        **({} if prepared.grader is None else {"grader": prepared.grader.name}),
+        "algorithm": prepared.algorithm,
         "weights": settings.weights,
         "seed": job.seed,
-        "steps": settings.num_steps,
-        "completions per step": settings.batch_size * settings.group_size,
+        "steps": run.course.last_step,
+        **({"rows per step": settings.batch_size} if prepared.answers_per_step is None else {}),
+        **({} if prepared.answers_per_step is None else {"completions per step": prepared.answers_per_step}),
         "learning rate": settings.learning_rate,
-        "training examples": len(run.prepared.train),
-        "validation examples": len(run.prepared.valid),
-        "test examples": len(run.prepared.test),
+        "training examples": prepared.num_rows("training_file"),
+        "validation examples": prepared.num_rows("validation_file"),
+        "test examples": prepared.num_rows("test_file"),
         "minutes": round(run.seconds / 60, 2),
+        **_turns(run),
         **_spent_on_grading(run),
     }
+
+
+def _turns(run: ForegroundRun) -> dict[str, Any]:
+    """What the guard and early stopping did, if anything."""
+    end, returns = run.turns.early_end(), run.course.returns
+    turns: dict[str, Any] = {}
+    if returns:
+        turns["returns to an earlier step"] = "; ".join(f"from {one.at} to {one.to}: {one.why}" for one in returns)
+    if end is not None:
+        turns["stopped early"] = end
+    return turns
 
 
 def _spent_on_grading(run: ForegroundRun) -> dict[str, Any]:
@@ -116,22 +161,23 @@ def _spent_on_grading(run: ForegroundRun) -> dict[str, Any]:
     return {"grader tokens": int(tokens), **({"grader cost": round(cost, 4)} if cost else {})}
 
 
-def _title(run: ForegroundRun) -> str:
-    job = run.prepared.job
-    return f"{job.suffix or job.model} · {run.settings.algorithm} · {run.prepared.grader.name}"
+def title_of(run: ForegroundRun) -> str:
+    """What the curve is of."""
+    job, grader = run.prepared.job, run.prepared.grader
+    return " · ".join([job.suffix or job.model, run.prepared.algorithm, *([] if grader is None else [grader.name])])
 
 
-def _export(run: ForegroundRun, report: Report, markdown: str) -> None:
-    job, settings = run.prepared.job, run.settings
-    primary = report.primary
-    figures = {"mean score (base)": primary.base_mean, "mean score (tuned)": primary.tuned_mean}
+def _export(run: ForegroundRun, step: int, markdown: str, figures: Mapping[str, float | None]) -> None:
+    job, settings, grader = run.prepared.job, run.settings, run.prepared.job.method.options.grader
+    suffix = job.suffix or ("rft" if job.method.type == "reinforcement" else "sft")
     card = model_card(
         policy=run.prepared.policy,
-        title=f"{job.model.rstrip('/').rsplit('/', 1)[-1]}{'-' + job.suffix if job.suffix else '-rft'}",
-        grader=job.reinforcement.grader.model_dump(mode="json", exclude_none=True),
+        title=f"{job.model.rstrip('/').rsplit('/', 1)[-1]}-{suffix}",
+        grader=None if grader is None else grader.model_dump(mode="json", exclude_none=True),
+        method=job.method.type,
         report=markdown.replace(f"({CURVE_FILE})", f"(../{CURVE_FILE})"),
         metrics={name: round(value, 4) for name, value in figures.items() if value is not None},
-        how=f"`{job.model}` after {report.shipped_step} steps of reinforcement fine-tuning with openrft "
-        f"({settings.algorithm}, {settings.weights} weights, seed {job.seed}).",
+        how=f"`{job.model}` after {step} steps of {job.method.type} fine-tuning with openrft "
+        f"({run.prepared.algorithm}, {settings.weights} weights, seed {job.seed}).",
     )
     export_policy(run.prepared.policy, run.folder.path / "model", card=card, overwrite=True)

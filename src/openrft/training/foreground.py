@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from openrft.errors import CheckpointDamaged, CheckpointError, JobInterrupted, UngradedError
-from openrft.evaluation.evaluation import Evaluation, Mode
-from openrft.evaluation.selection import first_highest, smoothed_means
+from openrft.diagnosis.watch.alarm import Alarm
+from openrft.diagnosis.watch.answers import answer_metrics
+from openrft.errors import CheckpointDamaged, CheckpointError, JobInterrupted
+from openrft.evaluation.evaluation import Evaluation
+from openrft.evaluation.selection import SMOOTHING_WINDOW, first_highest, smoothed_means
 from openrft.models.checkpoint import (
     delete_checkpoint,
     list_checkpoints,
@@ -19,14 +21,18 @@ from openrft.models.checkpoint import (
     set_aside,
     sweep_partials,
 )
-from openrft.rollout.collect import Prompt
 from openrft.rollout.outage import Patience
-from openrft.training.evaluate import TEST_STREAM, VALIDATION_STREAM, evaluate, num_samples_in, sampling_in
+from openrft.training.alarms import Alarms, facts_of
+from openrft.training.budget import Budget, Grant
+from openrft.training.evaluate import fall
 from openrft.training.journal import Journal, NoJournal
-from openrft.training.prepare import Prepared, evaluation_sampling
+from openrft.training.passes import Passes, validation_metrics
+from openrft.training.prepare import Prepared
 from openrft.training.progress import Progress
-from openrft.training.reuse import Kept, Pass
+from openrft.training.reuse import Kept
 from openrft.training.run_folder import RunFolder
+from openrft.training.totals import Totals
+from openrft.training.turns import Turns
 from openrft.types import Metrics, RolloutGroup
 
 NUM_BEST_CHECKPOINTS = 3  # OpenAI keeps three
@@ -44,6 +50,7 @@ class ForegroundRun:
         progress: Progress,
         journal: Journal | None = None,
         kept: Kept | None = None,
+        grant: Grant | None = None,
     ) -> None:
         self.prepared = prepared
         self.settings = prepared.settings
@@ -51,63 +58,101 @@ class ForegroundRun:
         self.optimizer = optimizer
         self.progress = progress
         self.journal = journal or NoJournal()
-        self._kept, self._is_untouched = kept, False
         self.next_step = 0
         self.stop_asked = False
         self.patience = Patience(60 * self.settings.grader_outage_minutes, wait=self._wait, tell=self.note)
         self._valid_means: dict[int, float] = {}
+        self.turns = Turns(
+            self.settings,
+            policy=prepared.policy,
+            engine=prepared.engine,
+            optimizer=optimizer,
+            checkpoints=folder.checkpoints,
+            tell=self.note,
+        )
+        self.course = self.turns.course
+        self._totals = Totals()
+        self._alarms = Alarms(folder, facts_of(prepared))
+        self.budget = Budget(self.settings, grant=grant, num_validated=len(prepared.valid) * self.settings.eval_samples)
+        self._passes = Passes(
+            prepared,
+            folder,
+            self.journal,
+            progress,
+            kept=kept,
+            budget=self.budget,
+            patience=self.patience,
+            minutes=lambda: self.minutes,
+            note=self.note,
+        )
+        self._waited = 0.0  # for graders that were away
+        self.method_state: dict[str, Any] | None = None  # that of the checkpoint which the run goes on from
         self._session_started = time.perf_counter()
         self._seconds_before = 0.0
+
+    @property
+    def window(self) -> int:
+        """Over how many neighbours validation is averaged before the best is chosen."""
+        return SMOOTHING_WINDOW
 
     @property
     def seconds(self) -> float:
         """Wall-clock seconds spent on this run, earlier attempts up to their last checkpoint included."""
         return self._seconds_before + time.perf_counter() - self._session_started
 
+    @property
+    def minutes(self) -> float:
+        """Minutes of :attr:`seconds`, those left out in which a grader was away."""
+        return max(0.0, self.seconds - self._waited) / 60
+
+    def check_budget(self, step: int) -> None:
+        """Raise :class:`~openrft.errors.BudgetSpent` where the 1-based ``step`` would overrun what may be spent."""
+        is_validated = self.settings.is_evaluation_step(step)
+        self.budget.stop_before_step(step, self.settings.num_steps, is_validated=is_validated)
+
     def baseline(self) -> None:
         """Evaluate the untouched base on validation and test rows, as step 0; or find what an earlier run found."""
-        self._is_untouched = True
+        self._passes.are_of_base = True
         metrics = self.evaluate(0)
-        self.evaluate_test("base", 0)
-        self._is_untouched = False
+        self.evaluate_reported("base", 0)
+        self._passes.are_of_base = False
         self.record(0, metrics, ())
 
     def evaluate(self, step: int) -> Metrics:
         """Watch the policy on the validation examples; the loop's evaluation."""
         started = time.perf_counter()
-        evaluation = self._pass(
+        evaluation = self._passes.evaluation(
             "valid", step, "sampled", self.prepared.valid, self.settings.eval_samples, f"step {step}"
         )
-        seconds = time.perf_counter() - started
         metrics = {
-            "valid/ungraded_share": evaluation.ungraded_share,
-            "valid/truncated_share": evaluation.truncated_share,
-            "valid/completion_tokens_mean": evaluation.completion_tokens_mean,
-            "time/evaluation_seconds": seconds,
+            **validation_metrics(evaluation, self.settings.passing_score),
+            "time/evaluation_seconds": time.perf_counter() - started,
         }
-        if evaluation.parse_error_share is not None:
-            metrics["valid/parse_error_share"] = evaluation.parse_error_share
-        seconds_per_grade = dict(evaluation.grade_seconds)
-        if "" in seconds_per_grade:  # the grader as a whole; the others are parts of a multi grader
-            metrics["time/valid_grade_seconds_mean"] = seconds_per_grade.pop("")
-        for part, mean in seconds_per_grade.items():
-            metrics[f"time/valid_grade_seconds_mean/{part}"] = mean
-        if evaluation.usage:
-            metrics["valid/grade_cost"] = sum(spent.cost for spent in evaluation.usage.values())
-        if evaluation.mean is not None and evaluation.interval is not None:
-            metrics["valid/reward_mean"] = evaluation.mean
-            metrics["valid/reward_low"] = evaluation.interval.low
-            metrics["valid/reward_high"] = evaluation.interval.high
-            metrics["valid/pass_share"] = evaluation.pass_rate(self.settings.passing_score) or 0.0
+        if evaluation.mean is not None:
+            metrics |= fall(self._best_before(step), evaluation)
             self._valid_means[step] = evaluation.mean
         return metrics
+
+    def _best_before(self, step: int) -> Evaluation | None:
+        """The best validation of those that the present weights descend from."""
+        before = {known: mean for known, mean in self._line().items() if known < step}
+        if not before:
+            return None
+        best = max(before, key=lambda known: (before[known], -known))
+        return Evaluation.from_json(self.folder.read(f"evaluations/step-{best:06d}-valid-sampled.json"))
 
     def make_up_validation(self) -> None:
         """Evaluate the step that the run goes on from, where an earlier attempt was interrupted in doing so."""
         step = self.next_step
         if step and self.settings.is_evaluation_step(step) and step not in self._valid_means:
-            self.folder.amend(step, self.evaluate(step))
+            validation = self.evaluate(step)
+            self.folder.amend(step, {**validation, **self._totals.gain(validation), **self.budget.amended()})
+            self.course.see(step, self.folder.read_metrics()[-1])
             self.journal.recorded(step)
+
+    def evaluate_reported(self, name: str, step: int) -> None:
+        """All evaluations on the rows that the report is about."""
+        self.evaluate_test(name, step)
 
     def evaluate_test(self, name: str, step: int) -> tuple[Evaluation, Evaluation]:
         """(sampled, greedy) evaluations on the rows that the report is about; without a test file, the validation rows.
@@ -117,19 +162,34 @@ class ForegroundRun:
         if self.stop_asked:
             raise JobInterrupted("stopped between evaluations; nothing is lost")
         rows, kind = (self.prepared.test, "test") if self.prepared.test else (self.prepared.valid, "validation")
-        sampled = self._pass(kind, step, "sampled", rows, TEST_SAMPLES, name)
-        return sampled, self._pass(kind, step, "greedy", rows, 1, name)
+        sampled = self._passes.evaluation(kind, step, "sampled", rows, TEST_SAMPLES, name)
+        return sampled, self._passes.evaluation(kind, step, "greedy", rows, 1, name)
 
     def record(self, step: int, metrics: Metrics, groups: Sequence[RolloutGroup]) -> None:
         """Make a finished step last, then tell about it."""
-        metrics = {**metrics, "time/grader_outage_seconds": self.patience.take_waited()}
+        waited = self.patience.take_waited()
+        self._waited += waited
+        metrics = {
+            **metrics,
+            **answer_metrics(groups, self.settings.passing_score),
+            **self._totals.add(step, metrics),
+            **self.budget.account(metrics, minutes=self.minutes),
+            "time/grader_outage_seconds": waited,
+        }
+        if self.course.returns:
+            metrics["guard/returns"] = float(len(self.course.returns))
         self.folder.record(step, metrics, groups)
+        self.course.see(step, metrics)
+        self.budget.see(step, metrics)
+        self._tell(self._alarms.see({"step": step, **metrics}))
         self.journal.recorded(step)
         self.progress.step(step, self.settings.num_steps, metrics)
 
     def save(self, step: int, method_state: dict[str, Any]) -> None:
         """Save a checkpoint and let go of those that are neither among the best nor the last."""
         state = {"method": method_state, "seconds": round(self.seconds, 3), "seed": self.prepared.job.seed}
+        if self.course.returns:
+            state["returns"] = self.course.state()
         save_checkpoint(
             self.folder.checkpoints, step=step, policy=self.prepared.policy, optimizer=self.optimizer, state=state
         )
@@ -147,21 +207,25 @@ class ForegroundRun:
 
         The newest evaluated one stays as well: its smoothed mean is not known before its right neighbour is measured.
         """
-        steps = sorted(step for step in self._valid_means if 0 < step <= last)
-        best = sorted(steps, key=lambda step: (-self._valid_means[step], step))[:NUM_BEST_CHECKPOINTS]
-        smoothed = smoothed_means([self._valid_means[step] for step in steps])
+        means = self._line()
+        steps = sorted(step for step in means if 0 < step <= last)
+        best = sorted(steps, key=lambda step: (-means[step], step))[:NUM_BEST_CHECKPOINTS]
+        smoothed = smoothed_means([means[step] for step in steps], self.window)
         settled = [steps[first_highest(smoothed[:-1])]] if len(steps) > 1 else []
-        return {*best, *settled, *steps[-1:], last}
+        return {*best, *settled, *steps[-1:], last, self.course.weights_of(last)} - {0}
 
     def choose_step(self) -> int:
         """The step whose weights ship: the first highest of the smoothed validation curve, or the last."""
         there = [step for step, _ in list_checkpoints(self.folder.checkpoints)]
-        steps = sorted(step for step in self._valid_means if step > 0)
+        means = self._line()
+        steps = sorted(step for step in means if step > 0)
         if self.settings.ship == "last" or not steps:
-            return there[-1]
-        smoothed = dict(zip(steps, smoothed_means([self._valid_means[step] for step in steps]), strict=True))
+            return self.course.weights_of(there[-1])
+        smoothed = dict(zip(steps, smoothed_means([means[step] for step in steps], self.window), strict=True))
         candidates = [step for step in steps if step in there]  # all that matter, unless somebody deleted some
-        return candidates[first_highest([smoothed[step] for step in candidates])] if candidates else there[-1]
+        if not candidates:
+            return self.course.weights_of(there[-1])
+        return candidates[first_highest([smoothed[step] for step in candidates])]
 
     def go_back_to_last_checkpoint(self) -> None:
         """Put the last intact checkpoint in place and forget what was recorded after it.
@@ -170,6 +234,7 @@ class ForegroundRun:
         none can be used: starting over in silence would look like going on.
         """
         sweep_partials(self.folder.checkpoints)
+        returns: Sequence[Mapping[str, Any]] = ()
         checkpoints = list_checkpoints(self.folder.checkpoints)
         for step, path in reversed(checkpoints):
             try:
@@ -179,6 +244,8 @@ class ForegroundRun:
                 continue
             self.next_step = step
             self._seconds_before = float(state["seconds"])
+            self.method_state = state["method"]
+            returns = state.get("returns", ())
             break
         if checkpoints and not self.next_step:
             raise CheckpointError(f"none of the {len(checkpoints)} checkpoints in {self.folder.checkpoints} is intact")
@@ -187,16 +254,38 @@ class ForegroundRun:
         rows = self.folder.read_metrics()
         if [row["step"] for row in rows] != list(range(len(rows))) or len(rows) != (self.next_step + 1) * bool(rows):
             raise CheckpointError(f"{self.folder.path / 'metrics.jsonl'} lacks steps before {self.next_step}")
+        self.turns.follow(rows, returns)
         for row in rows:
-            if row.get("valid/reward_mean") is not None:
-                self._valid_means[row["step"]] = row["valid/reward_mean"]
+            self._totals.add(row["step"], row)
+            self.budget.see(row["step"], row)
+            self._waited += row.get("time/grader_outage_seconds") or 0.0
+            if (standing := self._standing(row)) is not None:
+                self._valid_means[row["step"]] = standing
         self._let_go_of_others(self.kept_steps(last=self.next_step))  # where a kill came before it was done
         self.prepared.engine.load_weights(self.next_step)
 
-    def note(self, message: str, level: str = "info") -> None:
+    def _standing(self, metrics: Mapping[str, Any]) -> float | None:
+        """What checkpoints are chosen by, of a step's metrics; higher is better."""
+        mean: float | None = metrics.get("valid/reward_mean")
+        return mean
+
+    def _line(self) -> dict[int, float]:
+        """Validation means of the steps that the present weights descend from."""
+        return {step: mean for step, mean in self._valid_means.items() if self.course.is_of_line(step)}
+
+    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
         """Tell people, now and in the run's events."""
-        self.folder.event(message, level=level)
-        self.progress.note(message, level)
+        self.folder.event(message, level=level, **(data or {}))
+        self.progress.note(message, level, data)
+
+    def notice(self) -> list[Alarm]:
+        """Everything that the rules have found in the run so far; people are told what is new."""
+        self._tell(self._alarms.catch_up())
+        return self._alarms.all
+
+    def _tell(self, news: Sequence[Alarm]) -> None:
+        for alarm in news:
+            self.note(alarm.told, alarm.level, {"alarm": alarm.to_json()})
 
     def _wait(self, seconds: float) -> None:
         """Sleep, but not through somebody's wish to stop."""
@@ -207,77 +296,3 @@ class ForegroundRun:
             time.sleep(min(left, 0.2))
         if self.stop_asked:
             raise JobInterrupted("stopped while waiting for a grader; finished steps are kept, resume when it is back")
-
-    def _pass(
-        self, rows_name: str, step: int, mode: Mode, prompts: Sequence[Prompt], num_samples: int, name: str
-    ) -> Evaluation:
-        file = f"evaluations/step-{step:06d}-{rows_name}-{mode}.json"
-        if (self.folder.path / file).exists():
-            return Evaluation.from_json(self.folder.read(file))
-        asked = Pass(
-            name=name,
-            step=step,
-            mode=mode,
-            num_samples=num_samples_in(mode, num_samples),
-            sampling=sampling_in(mode, evaluation_sampling(self.settings, self.prepared.json_schema)),
-            stream=TEST_STREAM if rows_name == "test" else VALIDATION_STREAM,
-            prompts=prompts,
-        )
-        key = self._kept.key(self.prepared, asked) if self._kept and self._is_untouched else None
-        evaluation = self._find(key, f"{len(prompts)} {rows_name} rows ({mode})")
-        is_found, started = evaluation is not None, time.perf_counter()
-        evaluation = evaluation or self._compute(asked, rows_name)
-        seconds = time.perf_counter() - started
-        self.folder.write(file, evaluation.to_json())
-        self.journal.evaluated(step, file)
-        if not is_found:
-            self._keep(key, evaluation, seconds)
-        return evaluation
-
-    def _compute(self, asked: Pass, rows_name: str) -> Evaluation:
-        self.progress.phase(f"{asked.name}: {rows_name} rows, {asked.mode}", len(asked.prompts) * asked.num_samples)
-        evaluation = evaluate(
-            self.prepared.engine,
-            self.prepared.grader,
-            asked.prompts,
-            name=asked.name,
-            step=asked.step,
-            mode=asked.mode,
-            num_samples=asked.num_samples,
-            sampling=asked.sampling,
-            seed=self.prepared.job.seed,
-            stream=asked.stream,
-            model=self.prepared.policy.name,
-            on_rollout=self.progress.rollout,
-            patience=self.patience,
-        )
-        if evaluation.ungraded_share > self.settings.max_ungraded_share:
-            # Nothing is written: a resumed run reads back what is there, and is to grade these rows again.
-            error = next(error for row in evaluation.rows for error in row.errors if error is not None)
-            raise UngradedError(
-                f"{evaluation.ungraded_share:.0%} of the {rows_name} answers of {asked.name} could not be graded "
-                f"(limit {self.settings.max_ungraded_share:.0%}); the first error: {error}",
-                is_outage=evaluation.is_outage,
-            )
-        return evaluation
-
-    def _find(self, key: str | None, what: str) -> Evaluation | None:
-        """The same evaluation by an earlier run, which is told; or by an attempt of this one, where nothing is new."""
-        if self._kept is None or key is None:
-            return None
-        found = self._kept.find(key, lambda problem: self.note(problem, "warn"))
-        if found is None:
-            return None
-        if found.made_by == self._kept.run:
-            return found.evaluation
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.made_at))
-        self.note(f"base evaluation of {what} reused from {when}, saved {found.seconds:.1f} s")
-        return found.evaluation
-
-    def _keep(self, key: str | None, evaluation: Evaluation, seconds: float) -> None:
-        if self._kept is None or key is None:
-            return
-        try:
-            self._kept.keep(key, evaluation, seconds)
-        except OSError as error:  # the run has what it needs
-            self.note(f"the base evaluation could not be kept for other runs: {error.strerror}", "warn")

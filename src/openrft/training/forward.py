@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from openrft.models.decoder import Choice, chosen_logprobs, pack_rows
+from openrft.models.decoder import Choice, Decoder, chosen_and_likeliest, chosen_logprobs, pack_rows
 from openrft.models.head import decoder_of, logits_of
 from openrft.models.load import Policy
 from openrft.rollout.constraint import unpack
@@ -32,18 +32,41 @@ def completion_logprobs(policy: Policy, batch: Microbatch, *, temperature: float
     if batch.patterns_MW is not None:
         allowed_MV = unpack(batch.patterns_MW, policy.network.get_input_embeddings().num_embeddings)
     if policy.decoder is not None:
-        rows, predicting = pack_rows(batch.prompts, batch.completions, policy.decoder.device)
-        hidden_N = policy.decoder.hidden(rows)[predicting[batch.trained_mask[batch.completion_mask]]]
         choice = Choice(targets_N, temperature, allowed_MV, batch.pattern_N)
-        return chosen_logprobs(hidden_N, policy.decoder.head, choice)
-    device = batch.prompt_ids.device.type
-    with torch.autocast(device, dtype=policy.autocast, enabled=policy.autocast is not None):
-        logits_NV = logits_of(policy.network, completion_hidden(policy.network, batch)) / temperature
+        return chosen_logprobs(_decoded(policy.decoder, batch), policy.decoder.head, choice)
+    logits_NV = _network_logits(policy, batch) / temperature
     if allowed_MV is not None and batch.pattern_N is not None:
         # In place, on the quotient that nothing else holds: a copy would double the memory of the logits.
         logits_NV.masked_fill_(~allowed_MV[batch.pattern_N], -torch.inf)
-    chosen_N = logits_NV.gather(1, targets_N[:, None]).squeeze(1)
-    return chosen_N - torch.logsumexp(logits_NV, dim=-1)
+    return _log_softmax_at(logits_NV, targets_N)
+
+
+def logprobs_and_hits(policy: Policy, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`completion_logprobs` at temperature 1, and ``[N]`` bool: whether no other token was likelier."""
+    targets_N = batch.completion_ids[batch.trained_mask]
+    if policy.decoder is not None:
+        return chosen_and_likeliest(_decoded(policy.decoder, batch), policy.decoder.head, Choice(targets_N, 1.0))
+    logits_NV = _network_logits(policy, batch)
+    with torch.no_grad():
+        hits_N = logits_NV.gather(1, targets_N[:, None]).squeeze(1) >= logits_NV.amax(dim=-1)
+    return _log_softmax_at(logits_NV, targets_N), hits_N
+
+
+def _decoded(decoder: Decoder, batch: Microbatch) -> torch.Tensor:
+    """The hidden state ``[N, hidden]`` from which each token that trains is predicted, by the decoder."""
+    rows, predicting = pack_rows(batch.prompts, batch.completions, decoder.device)
+    return decoder.hidden(rows)[predicting[batch.trained_mask[batch.completion_mask]]]
+
+
+def _network_logits(policy: Policy, batch: Microbatch) -> torch.Tensor:
+    """Logits ``[N, V]`` of every token that trains, by transformers' forward pass."""
+    device = batch.prompt_ids.device.type
+    with torch.autocast(device, dtype=policy.autocast, enabled=policy.autocast is not None):
+        return logits_of(policy.network, completion_hidden(policy.network, batch))
+
+
+def _log_softmax_at(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
+    return logits_NV.gather(1, targets_N[:, None]).squeeze(1) - torch.logsumexp(logits_NV, dim=-1)
 
 
 def completion_hidden(network: Any, batch: Microbatch) -> torch.Tensor:

@@ -1,67 +1,114 @@
-"""Everything a run needs, checked before any compute is spent: data, model, "auto", grader, engine."""
+"""Everything a run needs, checked before any compute is spent: data, model, "auto", grader, engine.
+
+:func:`prepare` is for reinforcement jobs. What a job of another method needs as well is here without being its own:
+:mod:`openrft.training.prepare_supervised`.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from openrft import __version__
-from openrft.config.graders import GraderSpec, LabelModelSpec, PythonSpec, ScoreModelSpec, judging_parts
+from openrft.config.graders import GraderSpec, PythonSpec, judging_parts
 from openrft.config.job import Job
 from openrft.config.response_format import constraint_of
-from openrft.config.settings import read_settings
+from openrft.config.supervised import SupervisedMethod
 from openrft.dataset import (
+    MAX_SUPERVISED_ROWS,
     MAX_TRAINING_ROWS,
     MAX_VALIDATION_ROWS,
+    MIN_SUPERVISED_ROWS,
     Dataset,
     check_overlap,
     check_prompt_lengths,
     read_examples,
 )
-from openrft.errors import DatasetError, InvalidRequest, OpenRFTError, Problem
+from openrft.errors import DatasetError, InvalidRequest, Problem
 from openrft.graders import build_grader, check_grader
 from openrft.graders.sandbox import find_isolation
-from openrft.models.decoder.products import kernel, short_type_gain
+from openrft.models.decoder.products import short_type_gain
 from openrft.models.load import Policy, attach_adapter, cast_weights, load_policy, load_tokenizer
 from openrft.rollout.collect import Prompt
 from openrft.rollout.native import NativeEngine, schema_compiler
 from openrft.rollout.prompt import render_example
 from openrft.training.memory import room_of
 from openrft.training.progress import Progress
-from openrft.training.resolve import Facts, ReinforcementSettings, resolve
-from openrft.training.threads import update_threads
+from openrft.training.resolve import Facts, Hyperparameters, ReinforcementSettings, resolve
 from openrft.types import Engine, Grader, SamplingParams
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """All that a run needs, checked."""
+    """All that a run of any method needs, checked."""
 
     job: Job
-    settings: ReinforcementSettings
+    settings: Hyperparameters
     reasons: dict[str, str]
     policy: Policy
     engine: Engine
-    grader: Grader
-    train: list[Prompt]
+    grader: Grader | None  # None: nothing is sampled
     valid: list[Prompt]
     test: list[Prompt]
     datasets: dict[str, Dataset]
     base_fingerprint: str  # of the untouched base's weights
+    monitor: Grader | None = None  # the second grader, which only watches
+
+    @property
+    def json_schema(self) -> str | None:
+        """What every answer is held to; None where answers are free."""
+        return None
+
+    @property
+    def algorithm(self) -> str:
+        """What trains, in a word."""
+        return self.job.method.type
+
+    @property
+    def answers_per_step(self) -> int | None:
+        """Completions that a step samples; None where it samples none."""
+        return None
+
+    def num_rows(self, file: str) -> int:
+        """Rows of one of the job's files; 0 of one that it has not got."""
+        return len(self.datasets[file].examples) if file in self.datasets else 0
+
+    def close(self) -> None:
+        """Give back what the graders hold."""
+        for grader in (self.grader, self.monitor):
+            if grader is not None:
+                grader.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedReinforcement(Prepared):
+    """All that a reinforcement run needs, checked."""
+
+    settings: ReinforcementSettings
+    grader: Grader
+    train: list[Prompt]
+    facts: Facts  # what "auto" went by
 
     @property
     def json_schema(self) -> str | None:
         """What every answer is held to by the job's ``response_format``."""
         return constraint_of(self.job.reinforcement.response_format)
 
+    @property
+    def algorithm(self) -> str:
+        """Which advantage and loss."""
+        return self.settings.algorithm
 
-def evaluation_sampling(settings: ReinforcementSettings, json_schema: str | None = None) -> SamplingParams:
+    @property
+    def answers_per_step(self) -> int:
+        """Completions that a step samples."""
+        return self.settings.answers_per_step
+
+
+def evaluation_sampling(settings: Hyperparameters, json_schema: str | None = None) -> SamplingParams:
     """How held-out examples are sampled: as in training, with the job's nucleus cut."""
     return SamplingParams(
         max_tokens=settings.max_completion_tokens,
@@ -72,19 +119,19 @@ def evaluation_sampling(settings: ReinforcementSettings, json_schema: str | None
     )
 
 
-def prepare(job: Job, progress: Progress) -> Prepared:
+def prepare(job: Job, progress: Progress) -> PreparedReinforcement:
     """Check everything there is to check and load what is needed; nothing is sampled and nothing written.
 
     Raises :class:`~openrft.errors.DatasetError`, :class:`~openrft.errors.InvalidRequest` or
     :class:`~openrft.errors.ModelError`, each naming place, expectation and fix.
     """
     asked = job.reinforcement
-    datasets = _read_datasets(job, progress)
-    _check_grader(asked.grader, datasets, progress)
-    progress.phase(f"loading {job.model}")
-    policy = load_policy(job.model, weights="frozen")
-    for note in policy.notes:
-        progress.note(note, "warn")
+    datasets = read_datasets(job, progress)
+    refuse_tools(datasets)
+    check_grader_on(asked.grader, datasets, progress, where="method.reinforcement.grader")
+    if asked.monitor_grader is not None:
+        check_grader_on(asked.monitor_grader, datasets, progress, where="method.reinforcement.monitor_grader")
+    policy = load_base(job, progress)
     effort = asked.hyperparameters.reasoning_effort
     prompts = {
         name: [
@@ -111,27 +158,17 @@ def prepare(job: Job, progress: Progress) -> Prepared:
             "warn",
         )
     _check_form(job, policy)
-    base_fingerprint = _fingerprint(policy.network)
-    if settings.weights == "lora":
-        if policy.network.device.type == "cuda" and settings.precision == "bfloat16":
-            cast_weights(policy, torch.bfloat16)  # the frozen base; the adapter stays fp32
-        attach_adapter(policy, rank=settings.lora_rank, seed=job.seed)
-    else:
-        policy.network.requires_grad_(True)
-    _choose_precision(settings, policy, progress)
-    return Prepared(
+    base_fingerprint = fingerprint(policy.network)
+    choose_trained(policy, settings, job.seed, progress)
+    return PreparedReinforcement(
         job=job,
+        facts=facts,
         settings=settings,
         reasons=reasons,
         policy=policy,
-        engine=NativeEngine(
-            policy.network,
-            policy.tokenizer,
-            decoder=policy.decoder,
-            autocast=policy.autocast,
-            tell=lambda words: progress.note(words, "warn"),
-        ),
+        engine=build_engine(policy, progress),
         grader=build_grader(asked.grader),
+        monitor=None if asked.monitor_grader is None else build_grader(asked.monitor_grader),
         train=prompts["training_file"],
         valid=prompts["validation_file"],
         test=prompts.get("test_file", []),
@@ -140,7 +177,23 @@ def prepare(job: Job, progress: Progress) -> Prepared:
     )
 
 
-def _choose_precision(settings: ReinforcementSettings, policy: Policy, progress: Progress) -> None:
+def load_base(job: Job, progress: Progress) -> Policy:
+    """The job's base model, nothing of which trains yet."""
+    progress.phase(f"loading {job.model}")
+    policy = load_policy(job.model, weights="frozen")
+    for note in policy.notes:
+        progress.note(note, "warn")
+    return policy
+
+
+def choose_trained(policy: Policy, settings: Hyperparameters, seed: int, progress: Progress) -> None:
+    """Let every weight train or attach an adapter, and compute in the run's precision."""
+    if settings.weights == "lora":
+        if policy.network.device.type == "cuda" and settings.precision == "bfloat16":
+            cast_weights(policy, torch.bfloat16)  # the frozen base; the adapter stays fp32
+        attach_adapter(policy, rank=settings.lora_rank, seed=seed)
+    else:
+        policy.network.requires_grad_(True)
     policy.compute_in(getattr(torch, settings.precision))
     if policy.decoder is None:
         how = f"in {settings.precision} by autocast" if policy.autocast is not None else "slower than openrft's own"
@@ -148,11 +201,23 @@ def _choose_precision(settings: ReinforcementSettings, policy: Policy, progress:
         progress.note(f"{kind} models run through transformers' forward pass, {how}", "info")
 
 
-def _check_grader(grader: GraderSpec, datasets: dict[str, Dataset], progress: Progress) -> None:
-    check_grader(grader, where="method.reinforcement.grader")
+def build_engine(policy: Policy, progress: Progress) -> Engine:
+    """What samples from the policy in this process."""
+    return NativeEngine(
+        policy.network,
+        policy.tokenizer,
+        decoder=policy.decoder,
+        autocast=policy.autocast,
+        tell=lambda words: progress.note(words, "warn"),
+    )
+
+
+def check_grader_on(grader: GraderSpec, datasets: dict[str, Dataset], progress: Progress, *, where: str) -> None:
+    """Check the grader at ``where`` by itself and on every row; people are told how its code is isolated."""
+    check_grader(grader, where=where)
     for name, data in datasets.items():
         try:  # what is left to find is about rows
-            check_grader(grader, data.examples, where="method.reinforcement.grader")
+            check_grader(grader, data.examples, where=where)
         except InvalidRequest as error:
             raise InvalidRequest(f"{name} {data.path}: {error.message}", param=error.param) from None
     level = sandbox_level(grader)
@@ -172,7 +237,7 @@ def _check_form(job: Job, policy: Policy) -> None:
         raise InvalidRequest(error.message, param="method.reinforcement.response_format") from None
 
 
-def _read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
+def read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
     """Every file of the job, all their problems told at once."""
     files = {"training_file": job.training_file, "validation_file": job.validation_file, "test_file": job.test_file}
     datasets: dict[str, Dataset] = {}
@@ -182,21 +247,13 @@ def _read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
         if file is None:
             continue
         try:
-            most = MAX_TRAINING_ROWS if name == "training_file" else MAX_VALIDATION_ROWS
-            datasets[name] = read_examples(Path(file), max_rows=most)
+            least, most = _limits(job, name)
+            datasets[name] = read_examples(Path(file), method=job.method.type, min_rows=least, max_rows=most)
         except DatasetError as error:
             problems += error.problems
             wrong.append(name)
     if problems:
         raise DatasetError(problems, param=wrong[0])
-    for name, data in datasets.items():
-        with_tools = [example.line for example in data.examples if example.tools]
-        if with_tools:
-            raise InvalidRequest(
-                f"{data.path}: {len(with_tools)} rows have tools, first line {with_tools[0]}; tools are not available "
-                "yet, remove them to train without",
-                param=name,
-            )
     for data in datasets.values():
         for warning in data.warnings:
             progress.note(str(warning), "warn")
@@ -207,7 +264,27 @@ def _read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
     return datasets
 
 
-def sandbox_level(grader: GraderSpec) -> str | None:
+def _limits(job: Job, file: str) -> tuple[int, int]:
+    """OpenAI's limits on the number of rows of one of the job's files: least and most."""
+    is_training = file == "training_file"
+    if isinstance(job.method, SupervisedMethod):
+        return MIN_SUPERVISED_ROWS if is_training else 1, MAX_SUPERVISED_ROWS
+    return 1, MAX_TRAINING_ROWS if is_training else MAX_VALIDATION_ROWS
+
+
+def refuse_tools(datasets: dict[str, Dataset]) -> None:
+    """Raise :class:`InvalidRequest` for rows whose answers are to be sampled with tools."""
+    for name, data in datasets.items():
+        with_tools = [example.line for example in data.examples if example.tools]
+        if with_tools:
+            raise InvalidRequest(
+                f"{data.path}: {len(with_tools)} rows have tools, first line {with_tools[0]}; tools are not available "
+                "yet, remove them to train without",
+                param=name,
+            )
+
+
+def sandbox_level(grader: GraderSpec | None) -> str | None:
     """How the grader's Python code is isolated; None when it has none.
 
     Raises :class:`~openrft.errors.SandboxUnavailable` where code cannot be isolated.
@@ -215,20 +292,9 @@ def sandbox_level(grader: GraderSpec) -> str | None:
     return find_isolation().name if has_code(grader) else None
 
 
-def has_code(grader: GraderSpec) -> bool:
+def has_code(grader: GraderSpec | None) -> bool:
     """Whether grading runs Python code on this machine."""
-    return any(isinstance(part, PythonSpec) for part in judging_parts(grader))
-
-
-def _judges(grader: GraderSpec) -> dict[str, dict[str, str]]:
-    """Which server and model stand behind each model name of the grader: other judges give other rewards."""
-    names = {part.model for part in judging_parts(grader) if isinstance(part, ScoreModelSpec | LabelModelSpec)}
-    tables = read_settings().grader_models
-    return {
-        name: {"base_url": tables[name].base_url, "model": tables[name].model or name}
-        for name in sorted(names)
-        if name in tables
-    }
+    return grader is not None and any(isinstance(part, PythonSpec) for part in judging_parts(grader))
 
 
 def check_lengths_against(model: str, data: Dataset) -> list[Problem]:
@@ -249,86 +315,7 @@ def _check_lengths(datasets: dict[str, Dataset], prompts: dict[str, list[Prompt]
         raise DatasetError(problems)
 
 
-def describe(prepared: Prepared) -> dict[str, Any]:
-    """What ``config.json`` holds: all that the run depends on, resolved."""
-    policy = prepared.policy
-    return {
-        "openrft": __version__,
-        "seed": prepared.job.seed,
-        "hyperparameters": prepared.settings.model_dump(mode="json"),
-        "reasons": prepared.reasons,
-        "model": {
-            "name": policy.name,
-            "architecture": type(policy.network).__name__,
-            "parameters": policy.num_parameters,
-            "trained_parameters": sum(tensor.numel() for _, tensor in policy.trained_parameters()),
-            "context_tokens": policy.context_tokens,
-            "fingerprint": prepared.base_fingerprint,
-        },
-        "files": {
-            name: {"path": str(data.path), "rows": len(data.examples), "fingerprint": data.fingerprint}
-            for name, data in prepared.datasets.items()
-        },
-        "sandbox": sandbox_level(prepared.job.reinforcement.grader),
-        "judges": _judges(prepared.job.reinforcement.grader),
-        "machine": {
-            "device": str(policy.network.device),
-            "threads": torch.get_num_threads(),
-            "update_threads": update_threads(),
-            "products": kernel(),
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "transformers", "peft", "llguidance")},
-        },
-    }
-
-
-def check_unchanged(config: dict[str, Any], prepared: Prepared) -> list[str]:
-    """A resumed run must see the rows, the options and the base of the interrupted one: its steps build on them.
-
-    Raises :class:`InvalidRequest` or :class:`OpenRFTError` where it does not, and returns warnings about what may only
-    round differently: the device and the versions of packages.
-    """
-    now = describe(prepared)
-    for name, facts in config["files"].items():
-        if now["files"].get(name, {}).get("fingerprint") != facts["fingerprint"]:
-            raise InvalidRequest(
-                f"{name} {facts['path']} has changed since the run began; restore it, or start a new run", param=name
-            )
-    if config["model"] != now["model"]:
-        different = [name for name, value in config["model"].items() if now["model"].get(name) != value]
-        raise InvalidRequest(
-            f"model {config['model']['name']} has changed since the run began ({', '.join(different)}); "
-            "restore it, or start a new run",
-            param="model",
-        )
-    if config["hyperparameters"] != now["hyperparameters"]:
-        before, present = config["hyperparameters"], now["hyperparameters"]
-        different = [name for name in before | present if before.get(name) != present.get(name)]
-        raise OpenRFTError(
-            f"this version of openrft resolves {', '.join(different)} differently than when the run began; "
-            "start it anew, or go on with the version in its config.json",
-            code="resume_mismatch",
-        )
-    warnings = []
-    for name, judge in config.get("judges", {}).items():
-        present = now["judges"].get(name, {})
-        if present.get("model") != judge["model"]:
-            raise InvalidRequest(
-                f"grader model {name} was {judge['model']} when the run began and is {present.get('model')} now; its "
-                "rewards could not be compared. Map it as before, or start a new run",
-                param="method.reinforcement.grader",
-            )
-        if present["base_url"] != judge["base_url"]:
-            moved = f"{judge['base_url']} when the run began and at {present['base_url']} now"
-            warnings.append(f"grader model {name} was at {moved}")
-    return warnings + [
-        f"{name} was {value} when the run began and is {now['machine'].get(name)} now; results may round differently"
-        for name, value in config["machine"].items()
-        if now["machine"].get(name) != value
-    ]
-
-
-def _fingerprint(network: Any) -> str:
+def fingerprint(network: Any) -> str:
     """A hash of up to 256 numbers of every tensor: cheap for any size, and different for other weights."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():

@@ -169,6 +169,9 @@ class _WatchedMethod:
     def state(self) -> dict[str, Any]:
         return self._method.state()
 
+    def restore(self, state: dict[str, Any]) -> None:
+        self._method.restore(state)
+
 
 def _profiler() -> profile:
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from openrft.types import Metrics
 
@@ -22,8 +23,8 @@ class Progress(Protocol):
         """A step is recorded. Step 0 is the untouched base."""
         ...
 
-    def note(self, message: str, level: str = "info") -> None:
-        """Something that people should read."""
+    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+        """Something that people should read; ``data`` says the same to programs, where it is more than words."""
         ...
 
 
@@ -39,5 +40,5 @@ class Silence:
     def step(self, step: int, num_steps: int, metrics: Metrics) -> None:
         """Ignored."""
 
-    def note(self, message: str, level: str = "info") -> None:
+    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
         """Ignored."""

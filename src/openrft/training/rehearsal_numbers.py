@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from openrft.config.graders import GraderSpec, MultiSpec
 from openrft.config.settings import ServedModel, read_settings
@@ -27,7 +27,7 @@ from openrft.evaluation.evaluation import mean_or_none, prompt_text
 from openrft.evaluation.statistics import mean_interval, paired_difference
 from openrft.graders.formula import Formula
 from openrft.training.foreground import TEST_SAMPLES
-from openrft.training.prepare import Prepared
+from openrft.training.prepare import PreparedReinforcement
 from openrft.training.resolve import ReinforcementSettings
 from openrft.types import Example, Grade, RolloutGroup
 
@@ -37,7 +37,7 @@ _OUTCOMES: tuple[GroupOutcome, ...] = ("all_wrong", "mixed", "all_right")
 
 
 def conclude(
-    prepared: Prepared,
+    prepared: PreparedReinforcement,
     groups: Sequence[RolloutGroup],
     repeated: Mapping[tuple[int, int], Sequence[Grade]],
     attacks: Sequence[tuple[Attack, Sequence[Grade | None]]],
@@ -73,14 +73,14 @@ def conclude(
         max_ungraded_share=settings.max_ungraded_share,
         prompts=prompts,
         outcomes={
-            outcome: _estimate([float(prompts[number].outcome == outcome) for number in graded], ids)
+            outcome: estimate([float(prompts[number].outcome == outcome) for number in graded], ids)
             for outcome in _OUTCOMES
         },
-        silent=_estimate([float(prompts[number].is_silent) for number in graded], ids),
-        signal=_estimate([prompts[number].signal_chance for number in graded], ids),
+        silent=estimate([float(prompts[number].is_silent) for number in graded], ids),
+        signal=estimate([prompts[number].signal_chance for number in graded], ids),
         is_signal_lower_bound=num_samples < settings.group_size,
         coverage=coverage(groups),
-        mean_score=_estimate([prompts[number].mean or 0.0 for number in graded], ids, num_samples),
+        mean_score=estimate([prompts[number].mean or 0.0 for number in graded], ids, num_samples),
         histogram=histogram(scores) if scores else [],
         parts=part_scores(groups),
         unused_parts=unused_parts(prepared.job.reinforcement.grader),
@@ -96,24 +96,44 @@ def conclude(
             grades,
             size,
             tried=tried,
-            priced=_priced_models() if any(grade.usage for grade in grades + tried) else (),
+            priced=priced_models() if any(grade.usage for grade in grades + tried) else (),
         ),
         highest=[_shown(groups, place) for place in highest],
         lowest=[_shown(groups, place) for place in lowest],
     )
 
 
-def job_size(prepared: Prepared) -> JobSize:
-    """How many answers the whole job will sample and grade, by what a run does: see ``training/foreground``."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPasses:
+    """How many held-out answers a run samples, by what it does: see ``training/foreground``."""
+
+    validations: int  # after the base's
+    validated: int  # answers of one pass over the validation rows
+    reported: int  # answers of a model's test evaluation, sampled and greedy: once of the base, once of what ships
+
+    @property
+    def answers(self) -> int:
+        """All of them."""
+        return (1 + self.validations) * self.validated + 2 * self.reported
+
+
+def job_passes(prepared: PreparedReinforcement) -> JobPasses:
+    """Those of the whole job, if it does not end early."""
     settings = prepared.settings
-    passes = 1 + math.ceil(settings.num_steps / settings.eval_interval)
-    reported = prepared.test or prepared.valid
+    return JobPasses(
+        validations=math.ceil(settings.num_steps / settings.eval_interval),
+        validated=len(prepared.valid) * settings.eval_samples,
+        reported=len(prepared.test or prepared.valid) * (TEST_SAMPLES + 1),
+    )
+
+
+def job_size(prepared: PreparedReinforcement) -> JobSize:
+    """How many answers the whole job will sample and grade."""
+    settings = prepared.settings
     return JobSize(
         num_steps=settings.num_steps,
-        answers_per_step=settings.batch_size * settings.group_size,
-        # The report has base and tuned, each sampled and greedy.
-        evaluation_answers=passes * len(prepared.valid) * settings.eval_samples
-        + 2 * len(reported) * (TEST_SAMPLES + 1),
+        answers_per_step=settings.answers_per_step,
+        evaluation_answers=job_passes(prepared).answers,
     )
 
 
@@ -125,7 +145,7 @@ def unused_parts(spec: GraderSpec) -> list[str]:
     return [key for key in spec.graders if key not in names]
 
 
-def _priced_models() -> set[str]:
+def priced_models() -> set[str]:
     """The grading models whose tokens have a price, be it 0."""
     settings = read_settings()
     tables: dict[str, ServedModel] = {**settings.embedding_models, **settings.grader_models}
@@ -149,7 +169,7 @@ def _prompt_result(group: RolloutGroup, settings: ReinforcementSettings) -> Prom
     )
 
 
-def _estimate(values: Sequence[float], ids: Sequence[Hashable], samples: float = 1) -> Estimate | None:
+def estimate(values: Sequence[float], ids: Sequence[Hashable], samples: float = 1) -> Estimate | None:
     """Mean over prompts with its interval. Rows with the same content are one unit of evidence."""
     if not values:
         return None

@@ -26,7 +26,7 @@ from openrft.rollout.clock import PhaseClock, WatchedGrader
 from openrft.rollout.collect import GRADING_THREADS, Prompt, collect
 from openrft.rollout.native import schema_compiler
 from openrft.rollout.prompt import sample_of_text
-from openrft.training.prepare import Prepared, prepare
+from openrft.training.prepare import PreparedReinforcement, prepare
 from openrft.training.progress import Progress
 from openrft.training.rehearsal_numbers import conclude, last_message
 from openrft.training.run_folder import grade_fields
@@ -81,7 +81,7 @@ def rehearse(
 
 
 def rehearse_prepared(
-    prepared: Prepared,
+    prepared: PreparedReinforcement,
     progress: Progress,
     *,
     num_rows: int | None = None,
@@ -127,7 +127,7 @@ def choose_rows(prompts: Sequence[Prompt], count: int, *, seed: int) -> list[Pro
 
 
 def _sample(
-    prepared: Prepared, prompts: Sequence[Prompt], num_samples: int, progress: Progress
+    prepared: PreparedReinforcement, prompts: Sequence[Prompt], num_samples: int, progress: Progress
 ) -> tuple[list[RolloutGroup], Latency]:
     """Groups as training makes them: as many prompts at once as a step has, so that the pace is a step's pace."""
     settings, spans = prepared.settings, list[tuple[float, float]]()
@@ -165,7 +165,11 @@ def _sample(
 
 
 def _repeat(
-    prepared: Prepared, groups: Sequence[RolloutGroup], kinds: set[str], latency: Latency, progress: Progress
+    prepared: PreparedReinforcement,
+    groups: Sequence[RolloutGroup],
+    kinds: set[str],
+    latency: Latency,
+    progress: Progress,
 ) -> dict[tuple[int, int], list[Grade]]:
     """Further grades of the same answers: one of each, or of a model several of some.
 
@@ -194,7 +198,11 @@ def _repeat(
 
 
 def _attack(
-    prepared: Prepared, groups: Sequence[RolloutGroup], kinds: set[str], latency: Latency | None, progress: Progress
+    prepared: PreparedReinforcement,
+    groups: Sequence[RolloutGroup],
+    kinds: set[str],
+    latency: Latency | None,
+    progress: Progress,
 ) -> list[tuple[Attack, list[Grade | None]]]:
     """Grade every attack on these rows; on fewer where the measured ``latency`` would make that take long."""
     spec = prepared.job.reinforcement.grader

@@ -7,13 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from openrft.config.graders import GraderSpec
+from openrft.algorithms import ALGORITHMS
+from openrft.config.graders import GraderSpec, LabelModelSpec, ScoreModelSpec, judging_parts
 from openrft.config.reinforcement import AlgorithmName, ReinforcementHyperparameters
 from openrft.config.spec import Spec
 from openrft.errors import InvalidRequest
 from openrft.training.memory import Plan, Room, fitting_tokens
 
 SHORT_TYPE_GAIN = 1.5  # how many times as fast bfloat16 must be to be worth its rounding
+
+NORMAL_GROUP, LARGE_GROUP = 8, 16  # completions per prompt
+GROUPS_PER_UPDATE = 1
+
+JUDGED_KL = 0.01  # weight of the penalty where a model grades
 
 LARGEST_FULL_MODEL = 50_000_000  # parameters; above this "auto" trains an adapter
 
@@ -57,7 +63,7 @@ class Hyperparameters(Spec):
         return self.pass_threshold - 1e-9
 
     def is_evaluation_step(self, step: int) -> bool:
-        """Whether the validation examples are graded after ``step`` optimizer steps."""
+        """Whether the validation examples are graded after ``step`` steps."""
         return step == self.num_steps or step % self.eval_interval == 0
 
 
@@ -66,6 +72,7 @@ class ReinforcementSettings(Hyperparameters):
 
     algorithm: AlgorithmName
     group_size: int
+    groups_per_update: int
     prompt_order: Literal["adaptive", "epochs"]
     train_truncated: bool
     kl_beta: float
@@ -89,6 +96,8 @@ class Facts:
     longest_prompt: int  # tokens, over all files of the job
     room: Room
     short_type_gain: float = 1.0  # how many times as fast this machine multiplies in bfloat16
+    fitting_group: int = NORMAL_GROUP  # completions per prompt, by what the untouched base solves
+    fitting_reason: str = "more answers per prompt say little that other prompts would not say better"
 
 
 def choose_weights(asked: Literal["full", "lora", "auto"], num_parameters: int) -> tuple[Literal["full", "lora"], str]:
@@ -117,14 +126,10 @@ def resolve(
 
     chosen["weights"], reasons["weights"] = choose_weights(asked.weights, facts.num_parameters)
     default(
-        "batch_size", min(8, facts.num_train), "many small updates learn more from each completion than few large ones"
+        "batch_size", min(8, facts.num_train), "enough to sample at a time, few enough to be sampled from a new policy"
     )
-    multiplier = chosen.pop("compute_multiplier", 1.0)
-    default(
-        "group_size",
-        min(256, max(2, round(8 * multiplier))),
-        f"8 completions per prompt x compute_multiplier {multiplier:g}",
-    )
+    _choose_groups(default, chosen, asked.algorithm, facts)
+    _choose_bounds(default, asked.algorithm, grader)
     _choose_length(chosen, reasons, facts)
     _choose_rate(chosen, reasons, facts)
     steps = chosen["num_steps"]
@@ -133,16 +138,8 @@ def resolve(
         min(steps - 1, max(1, min(10, max(4, steps // 20), steps // 4))),
         "5 % of the steps, 4 to 10, at most a quarter: Adam's first steps ignore the gradient's size",
     )
-    default("prompt_order", "epochs", "every prompt as often as any other")
-    is_length_given = asked.num_steps != "auto" or asked.n_epochs != "auto"
-    default(
-        "early_stopping", not is_length_given, "the length of training is given" if is_length_given else "it is not"
-    )
-    _choose_precision(default, facts)
-    default("eval_interval", max(1, math.ceil(steps / 10)), "ten validations over the run")
-    samples = 4 if facts.num_valid <= 100 else 2 if facts.num_valid <= 300 else 1
-    default("eval_samples", samples, f"{facts.num_valid} validation examples: more examples need fewer samples each")
-    default("checkpoint_interval", chosen["eval_interval"], "one at every validation")
+    choose_precision(default, facts)
+    _choose_watch(default, chosen, asked, facts)
     room = facts.context_tokens - facts.longest_prompt
     default(
         "max_completion_tokens", max(1, min(1024, room)), f"1024, or what the context of {facts.context_tokens} leaves"
@@ -166,12 +163,58 @@ def resolve(
     return ReinforcementSettings(**chosen), reasons
 
 
-def _choose_precision(default: Callable[[str, object, str], None], facts: Facts) -> None:
+def _choose_groups(
+    default: Callable[[str, object, str], None], chosen: dict[str, Any], algorithm: AlgorithmName, facts: Facts
+) -> None:
+    """What is sampled and compared at a time, how much of it makes an update, and in which order prompts come."""
+    multiplier = chosen.pop("compute_multiplier", 1.0)
+    default(
+        "group_size",
+        min(256, max(2, round(facts.fitting_group * multiplier))),
+        facts.fitting_reason if multiplier == 1 else f"{facts.fitting_group} x compute_multiplier {multiplier:g}",
+    )
+    if ALGORITHMS[algorithm].bounds:
+        many = "many small updates learn more from each completion than few large ones"
+        default("groups_per_update", GROUPS_PER_UPDATE, many)
+    else:
+        default("groups_per_update", chosen["batch_size"], f"{algorithm} is for what the present policy has sampled")
+    default("prompt_order", "adaptive", "prompts whose answers all get one grade teach nothing, and wait")
+
+
+def _choose_watch(
+    default: Callable[[str, object, str], None],
+    chosen: dict[str, Any],
+    asked: ReinforcementHyperparameters,
+    facts: Facts,
+) -> None:
+    """How often and how closely the run is watched, and whether it may end early."""
+    is_length_given = asked.num_steps != "auto" or asked.n_epochs != "auto"
+    why = f"the length of training is {'' if is_length_given else 'not '}given"
+    default("early_stopping", not is_length_given, why)
+    default("eval_interval", max(1, math.ceil(chosen["num_steps"] / 10)), "ten validations over the run")
+    samples = 4 if facts.num_valid <= 100 else 2 if facts.num_valid <= 300 else 1
+    default("eval_samples", samples, f"{facts.num_valid} validation examples: more examples need fewer samples each")
+    default("checkpoint_interval", chosen["eval_interval"], "one at every validation")
+
+
+def choose_precision(default: Callable[[str, object, str], None], facts: Facts) -> None:
+    """What products are computed in: the short type where this machine gains from it."""
     gain = f"this machine multiplies {facts.short_type_gain:.1f} times as fast in bfloat16"
     if facts.short_type_gain < SHORT_TYPE_GAIN:
         default("precision", "float32", gain)
     else:
         default("precision", "bfloat16", f"{gain}; weights, norms and softmax stay float32")
+
+
+def _choose_bounds(default: Callable[[str, object, str], None], algorithm: AlgorithmName, grader: GraderSpec) -> None:
+    """How far a step, and the whole run, may go from where it began."""
+    bounds = ALGORITHMS[algorithm].bounds
+    for name in ("clip_low", "clip_high"):
+        default(name, bounds.get(name), f"{algorithm}'s own" if name in bounds else f"{algorithm} has no such bound")
+    if any(isinstance(part, ScoreModelSpec | LabelModelSpec) for part in judging_parts(grader)):
+        default("kl_beta", JUDGED_KL, "a model grades: what it likes too well lies far from the base")
+    else:
+        default("kl_beta", 0.0, "no model grades, so the reward is what is wanted; no reference takes memory or time")
 
 
 def _choose_microbatch(default: Callable[[str, object, str], None], chosen: dict[str, Any], facts: Facts) -> None:

@@ -41,13 +41,14 @@ from openrft.models.checkpoint import flush_entry
 from openrft.models.memory import total_bytes
 from openrft.rollout.collect import Prompt
 from openrft.rollout.native import stop_ids_of
-from openrft.training.prepare import Prepared, describe, sandbox_level
+from openrft.training.prepare import Prepared, sandbox_level
+from openrft.training.provenance import describe
 from openrft.types import SamplingParams
 
 NO_MATTER = frozenset(
     """
     algorithm num_steps n_epochs batch_size group_size learning_rate learning_rate_schedule warmup_steps
-    prompt_order early_stopping guard budget_minutes budget_tokens budget_grader_cost
+    groups_per_update prompt_order early_stopping guard budget_minutes budget_tokens budget_grader_cost
     train_truncated kl_beta clip_low clip_high weight_decay max_grad_norm microbatch_tokens
     checkpoint_interval eval_interval ship max_ungraded_share grader_outage_minutes pass_threshold
     eval_samples temperature top_p stop max_completion_tokens reasoning_effort
@@ -101,7 +102,10 @@ class Kept:
 
     def key(self, prepared: Prepared, asked: Pass) -> str | None:
         """The name of this evaluation of the untouched base; None where it is not to be kept."""
-        if not self.most_bytes or asks_a_server(prepared.job.reinforcement.grader):
+        grader, monitor = prepared.job.method.options.grader, prepared.job.monitor_grader
+        if not self.most_bytes or grader is None or asks_a_server(grader):
+            return None
+        if monitor is not None and asks_a_server(monitor):
             return None
         facts = {"owner": self.owner, "base": _base_facts(prepared), "pass": asdict(asked), "format": 1}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -136,7 +140,8 @@ class Kept:
         Raises :class:`OSError` where it cannot be written.
         """
         content = evaluation.to_json()
-        if any(_has_failed(grade) for row in evaluation.rows for grade in row.grades) or evaluation.num_ungraded:
+        grades = (grade for row in evaluation.rows for grade in (*row.grades, *row.monitor_grades))
+        if evaluation.num_ungraded or any(map(_has_failed, grades)):
             return
         made = {"made_at": time.time(), "made_by": self.run, "seconds": seconds}
         text = json.dumps({**made, "digest": _digest(content), "evaluation": content})
@@ -190,8 +195,8 @@ def asks_a_server(grader: GraderSpec) -> bool:
 
 def _base_facts(prepared: Prepared) -> dict[str, Any]:
     """All that the base's answers and grades depend on, beside the pass."""
-    policy, settings, grader = prepared.policy, prepared.settings, prepared.job.reinforcement.grader
-    network, device = policy.network, policy.network.device
+    policy, settings, grader = prepared.policy, prepared.settings, prepared.job.method.options.grader
+    network, device, monitor = policy.network, policy.network.device, prepared.job.monitor_grader
     return {
         "model": policy.name,  # graders see it
         "fingerprint": prepared.base_fingerprint,
@@ -202,7 +207,8 @@ def _base_facts(prepared: Prepared) -> dict[str, Any]:
         "dtypes": sorted({str(parameter.dtype) for parameter in network.parameters()}),
         "seed": prepared.job.seed,
         "grader": grader.model_dump(mode="json"),
-        "sandbox": sandbox_level(grader),
+        "monitor": monitor and monitor.model_dump(mode="json"),
+        "sandbox": sandbox_level(grader) or sandbox_level(monitor),
         "code": _code_digest(),
         "packages": _packages(),
         "machine": {**describe(prepared)["machine"], "update_threads": None},  # nothing is updated

@@ -108,7 +108,7 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Every recorded step, oldest first."""
-        return list(_read_lines(self.path / "metrics.jsonl"))
+        return list(read_rows(self.path / "metrics.jsonl"))
 
     def amend(self, step: int, metrics: Metrics) -> None:
         """Add metrics to those of the last recorded step."""
@@ -153,7 +153,7 @@ def grade_fields(grade: Grade) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in grade.as_plain().items()}
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a JSONL file; a last line that a crash cut off is no row."""
     if not path.exists():
         return

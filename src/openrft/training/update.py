@@ -1,4 +1,4 @@
-"""One optimizer step that cannot fail in silence."""
+"""Optimizer steps that cannot fail in silence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from openrft.errors import OpenRFTError, TrainingDiverged
 from openrft.models.load import Policy
 from openrft.models.memory import is_out_of_memory, release_memory
-from openrft.training.batch import Microbatch
+from openrft.training.batch import Microbatch, Minibatch
+from openrft.training.optimizer import relative_update
 from openrft.training.threads import updating
 from openrft.types import Metrics
 
@@ -33,45 +34,56 @@ Loss = Callable[[Policy, Microbatch], tuple[torch.Tensor, LossSums]]
 def update(
     policy: Policy,
     optimizer: torch.optim.Optimizer,
-    microbatches: Iterable[Microbatch],
+    minibatches: Iterable[Minibatch],
     loss: Loss,
     *,
     learning_rate: float,
     max_grad_norm: float,
 ) -> Metrics:
-    """One optimizer step over the sum of the microbatches' losses.
+    """An optimizer step for each minibatch, over the sum of its microbatches' losses.
 
     No microbatch means that nothing in the batch has a gradient: the weights stay as they are and
-    ``optimizer/updated`` is 0. A microbatch that does not fit into memory is halved until it does. Raises
-    :class:`TrainingDiverged` before any weight is touched when the loss or the gradient is not finite.
+    ``optimizer/updates`` is 0. A microbatch that does not fit into memory is halved until it does. Raises
+    :class:`TrainingDiverged` before that minibatch touches any weight when its loss or gradient is not finite.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-    optimizer.zero_grad(set_to_none=True)
     sums: LossSums | None = None
-    for microbatch in microbatches:
+    norms: list[float] = []
+    for minibatch in minibatches:
+        optimizer.zero_grad(set_to_none=True)
+        found = add_gradients(policy, minibatch, loss)
+        if found is None:
+            continue
+        norms.append(_clip(policy, max_grad_norm))
+        optimizer.step()
+        sums = found if sums is None else sums + found
+    metrics = {"optimizer/learning_rate": learning_rate, "optimizer/updates": float(len(norms))}
+    if sums is not None:
+        metrics["optimizer/gradient_norm"] = sum(norms) / len(norms)
+        metrics |= sums.as_metrics()
+        if isinstance(optimizer, torch.optim.AdamW):
+            metrics["optimizer/relative_update"] = relative_update(optimizer)
+    return metrics
+
+
+def add_gradients(policy: Policy, minibatch: Minibatch, loss: Loss) -> LossSums | None:
+    """Add the gradients of all microbatches to what trains; what the loss says of them, None where there are none."""
+    sums: LossSums | None = None
+    for microbatch in minibatch.microbatches:
         parts = [microbatch]
         while parts:
-            found = _add_gradients(policy, parts[0], loss)
+            found = _add_gradients(policy, parts[0], loss, minibatch.scale)
             if found is None:  # outside of the handler, which would hold on to what is to be given back
                 release_memory()
                 parts[:1] = _halves(parts[0])
             else:
                 sums = found if sums is None else sums + found
                 del parts[0]
-    if sums is None:
-        return {"optimizer/learning_rate": learning_rate, "optimizer/updated": 0.0}
-    norm = _clip(policy, max_grad_norm)
-    optimizer.step()
-    return {
-        "optimizer/learning_rate": learning_rate,
-        "optimizer/updated": 1.0,
-        "optimizer/gradient_norm": norm,
-        **sums.as_metrics(),
-    }
+    return sums
 
 
-def _add_gradients(policy: Policy, microbatch: Microbatch, loss: Loss) -> LossSums | None:
+def _add_gradients(policy: Policy, microbatch: Microbatch, loss: Loss, scale: float) -> LossSums | None:
     """Add a microbatch's gradients to what trains, all or none of them: None when it did not fit into memory.
 
     A backward pass hands its gradients over one by one, so those before it are put aside meanwhile. That takes no more
@@ -85,7 +97,7 @@ def _add_gradients(policy: Policy, microbatch: Microbatch, loss: Loss) -> LossSu
         value, sums = loss(policy, microbatch)
         if not torch.isfinite(value):
             raise TrainingDiverged(f"the loss is {value.item()}")
-        value.backward()
+        (value * scale).backward()
     except FloatingPointError as error:
         raise TrainingDiverged(str(error)) from error
     except (RuntimeError, MemoryError) as error:

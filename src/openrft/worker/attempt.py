@@ -16,17 +16,19 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from openrft import faults
 from openrft.config.heap import keep_freed_memory
-from openrft.config.home import KEPT_FOLDER
+from openrft.config.home import KEPT_FOLDER, TENSORBOARD_FOLDER
 from openrft.config.job import Job
 from openrft.config.reachable import restrict
 from openrft.config.spec import parse_spec
 from openrft.config.waiting import wait_briefly
 from openrft.errors import (
+    BudgetSpent,
     CheckpointError,
     Fenced,
     InvalidRequest,
@@ -41,11 +43,13 @@ from openrft.errors import (
 from openrft.models.checkpoint_folder import sweep_partials
 from openrft.store import Store, open_store
 from openrft.store.rows import JobError, JobRow
+from openrft.tracking.tracker import RunFacts
 from openrft.types import Metrics
 from openrft.worker import exits
 from openrft.worker.base_model import resolve_base
 from openrft.worker.brief import Brief
 from openrft.worker.ending import end_succeeded
+from openrft.worker.grants import last_grant, pause_data
 from openrft.worker.insist import Insist
 from openrft.worker.job_files import JobFiles
 from openrft.worker.lifeline import end_with
@@ -112,6 +116,8 @@ class _Attempt:
         except Fenced as error:
             log.warning("%s", error.message)
             return exits.FENCED
+        except BudgetSpent as spent:
+            return self._paused(spent)
         except (JobInterrupted, KeyboardInterrupt) as stop:
             log.info("stopped: %s", stop)
             self.notes.close()
@@ -150,16 +156,33 @@ class _Attempt:
             insist=self.insist,
             notes=self.notes,
         )
+        grant = last_grant(self.store, self.job, self.insist)
         kept = open_kept(Path(self.brief.home) / KEPT_FOLDER, run=self.job.id, owner=self.job.project_id)
         if is_begun:
-            return resume_run(run, progress, mirror, kept=kept)
-        return start_run(job, run, progress, mirror, kept=kept)
+            return resume_run(run, progress, mirror, kept=kept, facts=self._facts(), find_grant=lambda _: grant)
+        return start_run(job, run, progress, mirror, kept=kept, facts=self._facts(), grant=grant)
+
+    def _facts(self) -> RunFacts:
+        """What experiment trackers call the run: the same on whatever machine it goes on."""
+        folder = Path(self.brief.home) / TENSORBOARD_FOLDER / self.job.id
+        base = self.job.spec["base_model"]
+        return RunFacts(id=self.job.id, name=self.job.id, base_model=base, tensorboard_folder=str(folder))
 
     def _document(self, model: str) -> Job:
         """The job as the trainer takes it: files by their paths here."""
         document = {**self.job.spec["document"], **self.files.paths, "model": model, "seed": self.job.seed}
         job: Job = parse_spec(Job, document, where="job")
         return job
+
+    def _paused(self, spent: BudgetSpent) -> int:
+        """Pause the job, whose budget is spent. The event is what a later attempt knows of it (worker/grants.py)."""
+        self.notes.close()
+        told = f"The job was {spent.message}"
+        try:
+            self.insist(lambda: self.store.queue.finish(self.lease, "paused", message=told, data=pause_data(spent)))
+        except Fenced:
+            return exits.FENCED
+        return exits.DONE
 
     def _failed(self, error: Exception) -> int:
         """End the job where trying again is useless; otherwise leave that to the supervisor."""
@@ -198,11 +221,11 @@ class _Told:
         log.info("step %d/%d recorded", step, num_steps)
         self._pulse.say(step=step, total_steps=num_steps, seconds=metrics.get("time/step_seconds"))
 
-    def note(self, message: str, level: str = "info") -> None:
-        # May be called by a signal's handler. An error ends the job, whose last event says it.
+    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+        # May be called by a signal's handler. An error without data ends the job, whose last event says it.
         self._pulse.say(note=message[:200])
-        if level != "error":
-            self._notes.add(self._files.public(message), level)
+        if level != "error" or data:
+            self._notes.add(self._files.public(message), level, data)
 
 
 def _crashed(error: Exception, pulse: Pulse, folder: Path | None = None) -> int:

@@ -17,11 +17,12 @@ from openrft.worker.insist import Insist
 from openrft.worker.mirror import checkpoint_metrics, recorded_steps
 from openrft.worker.names import document_key, is_training_checkpoint, model_name, model_prefix
 from openrft.worker.result_file import result_csv
+from openrft.worker.supervised_event import supervised_csv
 
 KEPT_CHECKPOINTS = 3
-"""How many stay beside the final model: those with the highest mean reward in validation."""
+"""How many stay beside the final model: the best in validation, by mean reward or else by loss; or the last ones."""
 
-_DOCUMENTS = ("report.md", "report.json", "curve.svg", "status.json")
+_DOCUMENTS = ("report.md", "report.json", "curve.svg", "status.json", "alarms.json")
 _EVENTS_AT_ONCE = 1_000
 
 
@@ -56,11 +57,12 @@ def end_succeeded(
     )
     faults.point("ending.model_recorded")
     _keep_best(store, lease, insist)
-    csv = result_csv(_metrics_events(store, job, insist)).encode()
+    to_csv = supervised_csv if job.spec["document"]["method"]["type"] == "supervised" else result_csv
+    table = to_csv(_metrics_events(store, job, insist)).encode()
     results = insist(
         lambda: store.files.create(
             job.project_id,
-            [csv],
+            [table],
             filename="step_metrics.csv",
             purpose="fine-tune-results",
             file_id=derived_id("file", job.id, "results"),
@@ -97,15 +99,19 @@ def _write_artifacts(store: Store, job: JobRow, run: Path, prefix: str, insist: 
 def _keep_best(store: Store, lease: Lease, insist: Insist) -> None:
     """Forget the checkpoints that only served to go on from: the best by validation stay, beside the model."""
 
-    def worth(row: CheckpointRow) -> tuple[float, int]:
-        reward = row.metrics.get("full_valid_mean_reward")
-        return math.inf if reward is None else -reward, row.step
-
     rows = [row for row in insist(lambda: store.checkpoints.list_of(lease)) if is_training_checkpoint(row.artifact)]
-    for row in sorted(rows, key=worth)[KEPT_CHECKPOINTS:]:
+    for row in sorted(rows, key=_place_among_checkpoints)[KEPT_CHECKPOINTS:]:
         insist(lambda row=row: store.checkpoints.forget(lease, row.id))  # type: ignore[misc]
         with contextlib.suppress(StoreError):  # nothing points there any more; the sweep of orphans will do it
             store.artifacts.delete(row.artifact)
+
+
+def _place_among_checkpoints(row: CheckpointRow) -> tuple[float, int]:
+    """The smallest stays first: the highest reward, else the lowest loss, else the latest step."""
+    reward, loss = row.metrics.get("full_valid_mean_reward"), row.metrics.get("full_valid_loss")
+    if reward is not None:
+        return -reward, row.step
+    return (math.inf, -row.step) if loss is None else (loss, row.step)
 
 
 def _metrics_events(store: Store, job: JobRow, insist: Insist) -> list[dict[str, Any]]:
@@ -122,6 +128,8 @@ def _metrics_events(store: Store, job: JobRow, insist: Insist) -> list[dict[str,
 
 
 def _trained_tokens(steps: Sequence[StepRow]) -> int:
-    """Tokens of all completions that were sampled for training."""
+    """Tokens of all completions that were sampled for training; or, of a supervised job, of all answers learned."""
+    learned = [row.metrics.get("train/tokens") or 0.0 for row in steps]
     counts = [(row.metrics.get("rollout/count"), row.metrics.get("rollout/completion_tokens_mean")) for row in steps]
-    return round(sum(count * mean for count, mean in counts if count is not None and mean is not None))
+    sampled = [count * mean for count, mean in counts if count is not None and mean is not None]
+    return round(sum(learned) + sum(sampled))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 DONE = 0
-"""The attempt ended the job itself, in the store: it succeeded, failed or was paused until its grader is back."""
+"""The attempt ended the job itself, in the store: it succeeded, failed or was paused: until its grader is back, or
+because its budget is spent.
+"""
 
 CRASHED = 1
 """Something unexpected, told on its log; any code that is not listed here, and any signal, means the same."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from openrft import faults
+from openrft.diagnosis.watch.alarm import ALARMS_FILE
 from openrft.errors import NotFound, StoreError
 from openrft.models.checkpoint_folder import CHECKPOINT_FILES, checkpoint_path, list_checkpoints
 from openrft.store import Store
@@ -32,6 +33,7 @@ from openrft.worker.names import (
 )
 from openrft.worker.notes import Notes
 from openrft.worker.step_evals import record_step_eval
+from openrft.worker.supervised_event import supervised_event, supervised_metrics
 
 RUN_FILE = "run.json"
 """Beside a checkpoint's own files: what the run's folder held when it was made, so that it can be built again."""
@@ -53,6 +55,7 @@ class Mirror:
         self._known: dict[int, StepRow] = {}
         self._total_steps = 0
         self._validation_rows: list[dict[str, Any]] | None = None
+        self._alarms = ""
 
     def began(self) -> None:
         """Tell what "auto" became, and learn what earlier attempts have recorded."""
@@ -115,6 +118,7 @@ class Mirror:
         self._known[step] = StepRow(
             job_id=self._job.id, step=step, epoch=self._lease.epoch, recorded_at=0, metrics=metrics, rollouts=key
         )
+        self._write_alarms()
         self._notes.place = f"after step {step}"
 
     def evaluated(self, step: int, file: str) -> None:
@@ -144,6 +148,7 @@ class Mirror:
         base = self._job.spec["base_model"]
         name = model_name(base, self._organization, self._job.suffix, self._job.id, step)
         told = f"Checkpoint created at step {step} with Snapshot ID: {name}"
+        of = _step_of_weights(folder, step)
         before = [row for row in self._checkpoints() if row.step == step and row.artifact != prefix]
         self._insist(
             lambda: self._store.checkpoints.record(
@@ -151,7 +156,7 @@ class Mirror:
                 step,
                 model_name=name,
                 artifact=prefix,
-                metrics=checkpoint_metrics(step, self._known[step].metrics if step in self._known else {}),
+                metrics=checkpoint_metrics(step, self._known[of].metrics if of in self._known else {}),
                 events=[NewEvent(message=told, key=f"checkpoint-{step}")],
             )
         )
@@ -174,10 +179,14 @@ class Mirror:
             "config": self._read("config.json"),
             "metrics": self._rows(),
             "evaluations": {path.name: path.read_text(encoding="utf-8") for path in sorted(evaluations)},
+            "alarms": self._read(ALARMS_FILE) if (self._run / ALARMS_FILE).exists() else None,
         }
 
     def _step_event(self, step: int, metrics: Mapping[str, Any], file: Path, key: str | None) -> NewEvent:
-        grader = self._job.spec["document"]["method"]["reinforcement"]["grader"]
+        method = self._job.spec["document"]["method"]
+        if method["type"] == "supervised":
+            return supervised_event(step, self._total_steps, metrics)
+        grader = method["reinforcement"]["grader"]
         path = self._run / f"evaluations/step-{step:06d}{VALIDATION}"
         evaluation = json.loads(path.read_bytes()) if path.exists() else None
         return metrics_event(step, self._total_steps, metrics, self._rollouts(file, key), evaluation, grader)
@@ -221,6 +230,14 @@ class Mirror:
         document: dict[str, Any] = json.loads((self._run / name).read_bytes())
         return document
 
+    def _write_alarms(self) -> None:
+        """What the rules have found so far, where that has changed."""
+        path = self._run / ALARMS_FILE
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if text != self._alarms:
+            self._write_document(ALARMS_FILE, text)
+            self._alarms = text
+
     def _write_file(self, key: str, path: Path) -> None:
         self._insist(lambda: self._store.artifacts.write_file(key, path))
 
@@ -250,13 +267,23 @@ def recorded_steps(store: Store, job: JobRow, insist: Insist) -> Iterator[StepRo
 
 
 def checkpoint_metrics(step: int, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
-    """A checkpoint's metrics in the words that scripts for OpenAI's API read; those that were measured."""
+    """A checkpoint's metrics in the words that scripts for OpenAI's API read; those that its method measured."""
     named = {
         "train_mean_reward": metrics.get("reward/mean"),
         "full_valid_mean_reward": metrics.get("valid/reward_mean"),
         "completion_tokens_mean": metrics.get("rollout/completion_tokens_mean"),
     }
-    return {"step": float(step), **{name: value for name, value in named.items() if value is not None}}
+    known = {name: value for name, value in named.items() if value is not None}
+    return {"step": float(step), **known, **supervised_metrics(metrics)}
+
+
+def _step_of_weights(checkpoint: Path, step: int) -> int:
+    """Where a collapsed policy was put back, its checkpoint holds, and is to show the metrics of, an earlier step."""
+    returns = json.loads((checkpoint / "state.json").read_bytes()).get("returns", [])
+    for one in reversed(returns):
+        if one["at"] == step:
+            step = one["to"]
+    return step
 
 
 def read_lines(text: bytes) -> list[dict[str, Any]]:

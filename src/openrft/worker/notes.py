@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
+from typing import Any
 
 from openrft.errors import StoreError
 from openrft.store import Store
@@ -28,10 +29,10 @@ class Notes:
         self._thread = threading.Thread(target=self._write, name="notes", daemon=True)
         self._thread.start()
 
-    def add(self, message: str, level: str = "info") -> None:
-        """Tell it; returns at once."""
+    def add(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+        """Tell it, and ``data`` to programs; returns at once."""
         known: Level = next((one for one in _LEVELS if one == level), "info")
-        self._queue.put(NewEvent(message=message, level=known, key=note_key(self.place, message)))
+        self._queue.put(NewEvent(message=message, level=known, data=data or {}, key=note_key(self.place, message)))
 
     def close(self, seconds: float = 30.0) -> None:
         """Write what is left."""

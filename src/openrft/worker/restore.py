@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from openrft import faults
+from openrft.diagnosis.watch.alarm import ALARMS_FILE
 from openrft.errors import CheckpointDamaged, CheckpointError, NotFound
 from openrft.models.checkpoint_folder import (
     CHECKPOINT_FILES,
@@ -123,6 +124,8 @@ def _rebuild(
     for name, text in newest["evaluations"].items():
         _write(run / "evaluations" / Path(name).name, text)
     _write(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in newest["metrics"]))
+    if newest.get("alarms") is not None:  # their evidence is in rollouts that stayed where they were sampled
+        _write(run / ALARMS_FILE, json.dumps(newest["alarms"], ensure_ascii=False))
     config = newest["config"]
     config["model"]["name"] = job["model"]  # a fine-tuned base is a folder, which is elsewhere on every machine
     for name, facts in config["files"].items():

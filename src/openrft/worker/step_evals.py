@@ -37,7 +37,7 @@ def record_step_eval(
     One transaction. Recorded again by a resumed attempt, the pass takes the place of the first, ids included. None, and
     nothing is done, when somebody has deleted the job's eval or this run. Raises :class:`~openrft.errors.Fenced`.
     """
-    grader = _grader_of(job)
+    kind, grader = _kind_and_grader_of(job)
     spec = parse_grader(grader)
     name = name_of(spec)
     criterion_id = f"{name}-{uuid.uuid5(_OF_JOBS, job.id)}"
@@ -46,10 +46,11 @@ def record_step_eval(
         "type": "completions",
         "model": job.model,
         "source": {"type": "file_id", "id": job.validation_file},
-        "input_messages": {"type": "item_reference", "item_reference": "item.messages"},
     }
+    if kind == "reinforcement":  # a supervised row's messages end with the answer, and only what is before was asked
+        data_source["input_messages"] = {"type": "item_reference", "item_reference": "item.messages"}
     new = NewEval(
-        name=f"Reinforcement Fine Tuning validation runs for {job.id}",
+        name=f"{kind.capitalize()} Fine Tuning validation runs for {job.id}",
         data_source_config={"type": "custom", "item_schema": {"type": "object"}, "include_sample_schema": True},
         testing_criteria=[criterion],
     )
@@ -64,13 +65,14 @@ def record_step_eval(
     )
 
 
-def _grader_of(job: JobRow) -> dict[str, Any]:
-    """The definition as the user gave it; what was kept to be run where that is missing."""
+def _kind_and_grader_of(job: JobRow) -> tuple[str, dict[str, Any]]:
+    """The job's method, and its grader as the user gave it; what was kept to be run where that is missing."""
     for place in ("request", "document"):
         method = job.spec.get(place, {}).get("method") or {}
-        grader = (method.get("reinforcement") or {}).get("grader")
+        kind = method.get("type", "")
+        grader = method.get(kind, {}).get("grader")
         if grader is not None:
-            return {key: value for key, value in grader.items() if value is not None}
+            return kind, {key: value for key, value in grader.items() if value is not None}
     raise ValueError(f"job {job.id} has no grader")
 
 

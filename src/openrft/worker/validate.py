@@ -6,20 +6,32 @@ The brief comes on standard input. The job is queued, or has failed with everyth
 from __future__ import annotations
 
 import logging
+import re
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from openrft.config.graders import GraderSpec
 from openrft.config.job import Job
 from openrft.config.spec import parse_spec
-from openrft.dataset import MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS, Dataset, check_overlap, read_examples
+from openrft.dataset import (
+    MAX_SUPERVISED_ROWS,
+    MAX_TRAINING_ROWS,
+    MAX_VALIDATION_ROWS,
+    MIN_SUPERVISED_ROWS,
+    Dataset,
+    check_overlap,
+    read_examples,
+)
 from openrft.errors import DatasetError, InvalidRequest, NotFound, OpenRFTError, Problem
 from openrft.graders import check_grader
 from openrft.store import Store, open_store
 from openrft.store.rows import JobError, JobRow, NewEvent
 from openrft.worker.brief import Brief
 from openrft.worker.insist import Insist
-from openrft.worker.job_files import JobFiles
+from openrft.worker.job_files import ROLES, JobFiles
 from openrft.worker.lifeline import end_with
 from openrft.worker.notes import note_key
 
@@ -29,6 +41,8 @@ MEMORY_BYTES = 4 * 1024**3
 MOST_SHOWN = 20
 
 _MOST_WARNINGS = 50
+
+_HELD_OUT = ("validation_file", "test_file")
 
 _OF_FORMAT = frozenset({"not_jsonl", "invalid_json", "invalid_encoding", "invalid_unicode"})
 
@@ -79,19 +93,18 @@ def _check(store: Store, job: JobRow, files: JobFiles, insist: Insist) -> list[N
     files.fetch(store, insist)
     datasets: dict[str, Dataset] = {}
     for role, path in files.paths.items():
-        most = MAX_TRAINING_ROWS if role == "training_file" else MAX_VALIDATION_ROWS
         try:
-            datasets[role] = read_examples(path, name=files.label(role), max_rows=most)
+            datasets[role] = read_examples(path, name=files.label(role), **_what_is_read(document, role))
         except DatasetError as wrong:
             raise DatasetError(wrong.problems, param=role) from None
-    grader = document.reinforcement.grader
-    for role, data in datasets.items():
-        try:
-            check_grader(grader, data.examples, where="method.reinforcement.grader")
-        except InvalidRequest as wrong:
-            raise InvalidRequest(f"{files.label(role)}: {wrong.message}", param=wrong.param) from None
+    for where, (grader, roles) in _graders(document).items():
+        for role in (role for role in roles if role in datasets):
+            try:
+                check_grader(grader, datasets[role].examples, where=where)
+            except InvalidRequest as wrong:
+                raise InvalidRequest(f"{files.label(role)}: {wrong.message}", param=wrong.param) from None
     found: list[Problem] = [warning for data in datasets.values() for warning in data.warnings]
-    for role in ("validation_file", "test_file"):
+    for role in _HELD_OUT:
         if role in datasets:
             found += check_overlap(datasets["training_file"], datasets[role])
     told = [str(problem) for problem in found[:_MOST_WARNINGS]]
@@ -99,6 +112,28 @@ def _check(store: Store, job: JobRow, files: JobFiles, insist: Insist) -> list[N
         told.append(f"… and {len(found) - _MOST_WARNINGS} more warnings like these")
     # The same keys as those of the notes that the attempt makes of the same rows: each is told once.
     return [NewEvent(message=text, level="warn", key=note_key("preparing", text)) for text in told]
+
+
+def _what_is_read(job: Job, role: str) -> dict[str, Any]:
+    """What the rows of a file are for, and how many it may have."""
+    if job.method.type == "supervised":
+        fewest = MIN_SUPERVISED_ROWS if role == "training_file" else 1
+        return {"method": "supervised", "min_rows": fewest, "max_rows": MAX_SUPERVISED_ROWS}
+    return {"max_rows": MAX_TRAINING_ROWS if role == "training_file" else MAX_VALIDATION_ROWS}
+
+
+def _graders(job: Job) -> dict[str, tuple[GraderSpec, Sequence[str]]]:
+    """The job's graders by their place in the document, each with the files whose rows it grades answers to."""
+    found: dict[str, tuple[GraderSpec | None, Sequence[str]]]
+    if job.method.type == "supervised":
+        found = {"method.supervised.grader": (job.method.supervised.grader, _HELD_OUT)}
+    else:
+        asked = job.reinforcement
+        found = {
+            "method.reinforcement.grader": (asked.grader, ROLES),
+            "method.reinforcement.monitor_grader": (asked.monitor_grader, _HELD_OUT),
+        }
+    return {where: (grader, roles) for where, (grader, roles) in found.items() if grader is not None}
 
 
 def _job_error(error: OpenRFTError, files: JobFiles) -> JobError:
@@ -113,7 +148,9 @@ def _job_error(error: OpenRFTError, files: JobFiles) -> JobError:
     codes = {problem.code for problem in problems}
     if not problems:
         problem = error.problems[0]
-        rows = f"{kind.capitalize()} has {problem.found} example(s), but must have {problem.expected}. {problem.fix}"
+        leading = re.match(r"[\d,]*", problem.found)
+        count = (leading and leading[0]) or "0"  # found may also be "only empty lines"
+        rows = f"{kind.capitalize()} has {count} example(s), but must have {problem.expected}. {problem.fix}"
         return JobError(code="invalid_n_examples", message=rows, param=role)
     is_format = codes <= _OF_FORMAT
     code = "invalid_file_format" if is_format else f"invalid_{role}"

@@ -66,6 +66,18 @@ def test_a_grader_that_asks_for_what_rows_do_not_have_fails_the_job(store, proje
     assert f"training file {job.training_file}" in error.message and "first in line 1" in error.message
 
 
+def test_a_monitor_grader_is_checked_against_the_rows_that_it_grades(store, project, tmp_path):
+    monitor = {
+        "type": "string_check", "name": "g", "operation": "eq", "input": "{{sample.output_text}}",
+        "reference": "{{item.answer}}",
+    }  # fmt: skip
+    job = kit.create_job(store, project.id, monitor=monitor)
+    validate(store, job, tmp_path, Insist(lambda: None))
+    error = store.jobs.get(project.id, job.id).error
+    assert error.param == "method.reinforcement.monitor_grader.reference"
+    assert f"validation file {job.validation_file}" in error.message
+
+
 def test_what_deserves_a_word_is_an_event_and_the_job_is_queued(store, project, tmp_path):
     job = kit.create_job(store, project.id, train=GOOD + kit.rows(1, 100))
     for _ in range(2):  # done again by another worker, it says nothing twice
@@ -74,7 +86,7 @@ def test_what_deserves_a_word_is_an_event_and_the_job_is_queued(store, project, 
     told = store.events.tail(project.id, job.id)
     assert [event.level for event in told] == ["info", "info", "warn", "info"]
     assert f"validation file {job.validation_file}, line 1" in told[2].message
-    assert "line 13 of training file" in told[2].message
+    assert f"training file {job.training_file}: line 1 (there 13)" in told[2].message
     assert told[3].message == "Files validated, moving job to queued state"
 
 

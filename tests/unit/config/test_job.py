@@ -96,6 +96,40 @@ def test_a_wrong_hyperparameter_is_named_with_its_path(
         read(tmp_path, document(method=method))
 
 
+SUPERVISED = {"type": "supervised", "supervised": {}}
+
+
+def test_a_reinforcement_job_needs_a_validation_file_and_a_supervised_one_does_not(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"^validation_file: missing") as caught:
+        read(tmp_path, {key: value for key, value in document().items() if key != "validation_file"})
+    assert caught.value.param == "validation_file"
+    supervised = {"model": "m", "training_file": "t.jsonl", "method": SUPERVISED}
+    assert read(tmp_path, supervised).validation_file is None
+
+
+def test_a_supervised_job_may_have_a_grader_also_by_its_file(tmp_path: Path) -> None:
+    assert read(tmp_path, document(method=SUPERVISED)).method.options.grader is None
+    (tmp_path / "grader.json").write_text(json.dumps(GRADER))
+    method = {"type": "supervised", "supervised": {"grader": "grader.json"}}
+    job = read(tmp_path, document(method=method))
+    assert job.method.options.grader.operation == "eq"
+    assert Job.model_validate(job.model_dump(mode="json")) == job
+    wrong = {"type": "supervised", "supervised": {"grader": {**GRADER, "operation": "equals"}}}
+    with pytest.raises(InvalidRequest, match=r"method\.supervised\.grader\.operation"):
+        read(tmp_path, document(method=wrong))
+
+
+def test_a_supervised_job_has_no_hyperparameters_of_sampling_groups(tmp_path: Path) -> None:
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"group_size": 8}}}
+    with pytest.raises(InvalidRequest, match=r"method\.supervised\.hyperparameters\.group_size: unknown key"):
+        read(tmp_path, document(method=method))
+
+
+def test_preference_jobs_are_refused_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"dpo.*not available yet.*supervised"):
+        read(tmp_path, document(method={"type": "dpo", "dpo": {}}))
+
+
 def test_a_wrong_grader_is_named_with_its_path(tmp_path: Path) -> None:
     method = {"type": "reinforcement", "reinforcement": {"grader": {**GRADER, "operation": "equals"}}}
     with pytest.raises(InvalidRequest, match=r"method\.reinforcement\.grader\.operation"):

@@ -44,7 +44,7 @@ def refused(kind: Any, data: Any, where: str = "") -> InvalidRequest:
         ),
         ("batch_size", 0, "batch_size: Input should be greater than or equal to 1, or 'auto' (found 0)"),
         ("weights", "qlora", "weights: Input should be 'full' or 'lora', or 'auto' (found 'qlora')"),
-        ("kl_beta", -1, "kl_beta: Input should be greater than or equal to 0 (found -1)"),
+        ("kl_beta", -1, "kl_beta: Input should be greater than or equal to 0, or 'auto' (found -1)"),
     ],
 )
 def test_a_wrong_option_is_one_line_with_everything_it_may_be(option: str, value: Any, message: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from openrft.evaluation.evaluation import Evaluation, EvaluationRow, prompt_text
-from openrft.evaluation.statistics import mean_interval
+from openrft.evaluation.statistics import examples_needed, mean_interval
 from openrft.types import Example, Grade, GradeError
 from rollouts import make_group
 
@@ -71,6 +71,21 @@ def test_rows_with_the_same_content_are_one_unit_of_evidence(make_evaluation: Ca
     once = mean_interval([1.0, 0.0, 1.0], 1)
     assert twice.interval is not None
     assert (twice.interval.low, twice.interval.high) == pytest.approx((once.low, once.high))
+
+
+def test_the_rows_needed_follow_from_a_baselines_spread(make_evaluation: Callable[..., Evaluation]) -> None:
+    # Within rows 0 and 1/2 by turns, so 1/4; row means 0, 1/2 …: 1/16 · 20/19 between them less 1/4/2 is below 0.
+    evaluation = make_evaluation([[0.0, 0.0], [1.0, 0.0]] * 10)
+    assert evaluation.rows_needed(0.05) == examples_needed(0.05, 2, rate_variance=0.0, noise_variance=0.25)
+
+
+@pytest.mark.parametrize(
+    "scores", [[[0.0], [1.0]], [[0.0, 1.0]], [[1.0, 1.0]] * 5, [[None, None]] * 5, [[-5.0, 3.0], [0.0, 9.0]]]
+)
+def test_the_rows_needed_are_not_guessed_where_the_spread_is_unknown(
+    make_evaluation: Callable[..., Evaluation], scores: list[list[float | None]]
+) -> None:
+    assert make_evaluation(scores).rows_needed(0.05) is None
 
 
 def test_json_gives_back_an_equal_evaluation(make_evaluation: Callable[..., Evaluation]) -> None:

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from openrft.dataset import Overlap, OverlapSearch
 from openrft.evaluation.curve import CurvePoint
 from openrft.evaluation.evaluation import Evaluation
+from openrft.evaluation.render import to_markdown
 from openrft.evaluation.report import Report, build_report
 from openrft.evaluation.selection import SelectionFacts
 from openrft.evaluation.statistics import Interval
+from openrft.evaluation.verdict import difference_text
 
 MakeReport = Callable[..., Report]
 
@@ -43,7 +46,12 @@ def test_an_interval_that_includes_zero_is_no_significant_gain_and_says_what_wou
     report = make_report(MIXED, [[1.0, 1.0], *MIXED[1:]])
     assert report.outcome == "no change"
     assert report.sentence.startswith("no significant gain: +0.02 [-0.05, 0.09]")
-    assert any(note.startswith("No significant gain does not mean no gain") for note in report.notes)
+    # Σd² = 1/4 - 1/96, with a pseudo-row 1/2 more: se = √0.7396/24 = 0.0358, times t_.975 + t_.8 = 2.927 is 0.105.
+    # For 0.05 it takes n with (t_.975 + t_.8) · 0.0358 · √(24/n): 2.839 · 0.0358 · √(24/99) = 0.0500.
+    assert (
+        "No significant gain does not mean no gain: a comparison of this size finds a true gain of 0.10 in four of "
+        "five cases, and smaller ones less often. To find a gain of +0.05 takes about 99 rows like these."
+    ) in report.notes
 
 
 def test_nothing_graded_is_not_measured(make_report: MakeReport) -> None:
@@ -98,16 +106,89 @@ def test_the_optimism_of_choosing_on_these_rows_is_stated_and_subtracted(make_re
     report = make_report(LOW, HIGH, selection=SELECTION, rows_kind="validation")
     assert report.notes[0] == (
         "These are the validation rows that chose step 40 (the highest 3-point moving average of the mean score "
-        "among 3 checkpoints). The best of several looks better than it is, here by about 0.020; less that, "
-        "the difference is +0.65 [0.38, 0.92]."
+        "among 3 checkpoints). The best of several looks better than it is, here by about 0.020; the verdict has that "
+        "taken off the difference of +0.67 [0.40, 0.94] that was measured."
     )
+    assert report.sentence == (
+        "better: +0.65 [0.38, 0.92] in mean score (0.17 → 0.81, shrunk by 0.020), paired on 24 examples × 2 samples."
+    )
+    selection = report.to_json()["selection"]
+    assert selection["correction"] == "shrunk by the expected optimism"
+    assert selection["difference"]["mean"] == pytest.approx(2 / 3 - 0.02)
+    measured = report.primary.paired
+    assert measured is not None and selection["difference"]["interval"]["low"] == measured.interval.low - 0.02
+    assert Report.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize(
+    ("rows_kind", "selection", "correction"),
+    [
+        ("test", SELECTION, "untouched rows"),
+        ("test", None, "untouched rows"),
+        ("validation", SELECTION, "shrunk by the expected optimism"),
+        ("validation", replace(SELECTION, candidate_steps=[40]), "none needed: last step ships"),
+        ("validation", None, "none needed: last step ships"),
+    ],
+)
+def test_one_field_says_why_choosing_does_not_flatter_the_verdict(
+    make_report: MakeReport, rows_kind: str, selection: SelectionFacts | None, correction: str
+) -> None:
+    report = make_report(LOW, HIGH, selection=selection, rows_kind=rows_kind)
+    assert report.to_json()["selection"]["correction"] == report.correction == correction
+    assert f"correction for choosing the checkpoint: {correction}" in to_markdown(report).replace("\\", "")
+    shrunk = correction == "shrunk by the expected optimism"
+    assert report.difference is not None and report.primary.paired is not None
+    assert report.difference.mean == pytest.approx(report.primary.paired.mean - 0.02 * shrunk)
+
+
+def test_a_report_of_an_older_version_is_read_without_what_it_lacks(make_report: MakeReport) -> None:
+    data = make_report(LOW, HIGH, selection=SELECTION).to_json()
+    for name in ("tries", "slices", "leakage", "power"):
+        del data[name]
+    for comparison in data["comparisons"]:
+        del comparison["paired"]["standard_error"], comparison["paired"]["num_units"]
+    report = Report.from_json({**data, "selection": None})
+    assert (report.tries, report.slices, report.leakage, report.selection, report.power) == ([], [], None, None, None)
+    assert report.sentence.startswith("better: +0.67")
+
+
+def test_rows_that_are_trained_on_are_told_with_the_result_without_them(make_report: MakeReport) -> None:
+    rows = [Overlap(f"e{index}", index + 1, 7, is_same=index < 8) for index in range(2, 12)]
+    report = make_report(LOW, HIGH, overlap=OverlapSearch(rows, is_complete=True))
+    assert report.leakage is not None and report.leakage.without is not None
+    # The other 14 rows: two got worse, ten better, two stayed.
+    rest = report.leakage.without.paired
+    assert rest is not None and (rest.num_examples, rest.losses, rest.wins, rest.ties) == (14, 2, 10, 2)
+    assert (
+        "10 rows of these have (nearly) a prompt that was trained on (lines 3, 4, 5, 6, 7, 8, 9, 10, …) and may "
+        f"measure memory; without them the difference is {difference_text(rest)}."
+    ) in report.notes
+    markdown = to_markdown(report)
+    assert "- line 9: nearly the same as training line 7" in markdown and "- line 3: the same as" in markdown
+    assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
+def test_a_search_that_found_nothing_says_so_and_how_far_it_went(make_report: MakeReport) -> None:
+    report = make_report(LOW, HIGH, overlap=OverlapSearch([], is_complete=False))
+    assert "No row has a prompt that was trained on, nor one nearly like it. The files are too large" in to_markdown(
+        report
+    )
+    assert not any("trained on (" in note for note in report.notes)
+    assert "may measure memory" not in to_markdown(make_report(LOW, HIGH))
+
+
+def test_when_all_rows_are_trained_on_nothing_is_left_to_compare(make_report: MakeReport) -> None:
+    rows = [Overlap(f"e{index}", index + 1, 1, is_same=True) for index in range(24)]
+    report = make_report(LOW, HIGH, overlap=OverlapSearch(rows, is_complete=True))
+    assert any(note.endswith("no other row has a grade from both models.") for note in report.notes)
+    assert "Without them:" in to_markdown(report)
 
 
 def test_a_gain_that_choosing_can_explain_is_not_significant(make_report: MakeReport) -> None:
     lucky = replace(SELECTION, expected_optimism=0.5)
     report = make_report(LOW, HIGH, selection=lucky, rows_kind="validation")
     assert not report.is_significant_gain
-    assert report.sentence.startswith("no significant gain: +0.67")
+    assert report.sentence.startswith("no significant gain: +0.17")
     assert report.sentence.endswith("choosing the checkpoint on these rows can explain the difference.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from openrft.config.job import read_job
 from openrft.errors import CheckpointError, InvalidRequest, UngradedError
 from openrft.evaluation.selection import choose_checkpoint
+from openrft.training.course import Course, Return
 from openrft.training.foreground import ForegroundRun
 from openrft.training.progress import Silence
 from openrft.training.run import resume_run, start_run
+from run_settings import settings
 
 
 @pytest.mark.parametrize("extra", [(), (22,), (3, 11, 12, 22)])
@@ -21,6 +24,7 @@ def test_the_checkpoint_that_ships_is_still_there_whenever_else_the_run_was_save
     means = dict(zip((5, 10, 15, 20, 25), (0.51, 0.60, 0.60, 0.50, 0.65), strict=True))
     run = object.__new__(ForegroundRun)
     run._valid_means = {}
+    run.course = Course(settings())
     there: set[int] = set()
     for step in sorted({*means, *extra}):
         if step in means:
@@ -86,3 +90,33 @@ def test_when_every_checkpoint_is_damaged_the_run_does_not_silently_start_over(t
         resume_run(tmp_path / "run", Silence())
     assert len(list((tmp_path / "run" / "checkpoints").glob("damaged-*"))) == 2
     assert (tmp_path / "run" / "rollouts" / "step-000002.jsonl").exists()
+
+
+def run_that_went_back(folder: Path, *, at: int, to: int, means: dict[int, float], there: tuple[int, ...]) -> Any:
+    """A run with these validations and checkpoints, without anything that computes."""
+    run = object.__new__(ForegroundRun)
+    run._valid_means, run.course, run.settings = means, Course(settings(guard=True)), settings(guard=True)
+    run.folder = SimpleNamespace(checkpoints=folder)  # type: ignore[assignment]
+    run.course.go_back(Return(at=at, to=to, why="a fall"))
+    for step in there:
+        (folder / f"step-{step:06d}").mkdir()
+        (folder / f"step-{step:06d}" / "manifest.json").write_text("{}")
+    return run
+
+
+def test_what_was_validated_before_going_back_is_neither_kept_nor_shipped(tmp_path: Path) -> None:
+    means = {0: 0.3, 5: 0.5, 10: 0.9, 15: 0.1, 20: 0.6}  # 10 is the luck of a policy on its way down
+    run = run_that_went_back(tmp_path, at=15, to=5, means=means, there=(5, 10, 15, 20))
+    assert run.kept_steps(last=20) == {5, 20}
+    assert run.choose_step() == 5  # smoothed 0.55, as 20
+    run.settings = settings(ship="last")
+    assert run.choose_step() == 20
+
+
+@pytest.mark.parametrize("to", [5, 0])
+def test_where_the_last_checkpoint_holds_older_weights_those_ship_under_their_own_step(tmp_path: Path, to: int) -> None:
+    run = run_that_went_back(tmp_path, at=15, to=to, means={0: 0.3, 10: 0.4, 15: 0.1}, there=(5, 10, 15))
+    assert run.kept_steps(last=15) == ({5, 15} if to else {15})
+    assert run.choose_step() == to
+    run.settings = settings(ship="last")
+    assert run.choose_step() == to

@@ -10,7 +10,7 @@ import torch
 
 from openrft.errors import OpenRFTError
 from openrft.models.load import Policy, load_policy
-from openrft.training.batch import Cutter, GroupToTrain, Microbatch, packed_tokens
+from openrft.training.batch import Cutter, GroupToTrain, Microbatch, Minibatch, packed_tokens
 from openrft.training.forward import completion_logprobs
 from openrft.training.update import update
 from openrft.types import Metrics
@@ -107,7 +107,8 @@ def step(
         tell=None if told is None else told.append,
     )
     for _ in range(steps):
-        metrics = update(policy, optimizer, cutter.cut(GROUPS), memory.loss, learning_rate=1e-3, max_grad_norm=1.0)
+        whole = [Minibatch(cutter.cut(GROUPS))]
+        metrics = update(policy, optimizer, whole, memory.loss, learning_rate=1e-3, max_grad_norm=1.0)
     return metrics, cutter
 
 

@@ -73,7 +73,7 @@ class Notes(Silence):
         self.told: list[str] = []
         self.stop_after = stop_after
 
-    def note(self, message: str, level: str = "info") -> None:
+    def note(self, message: str, level: str = "info", data: object = None) -> None:
         self.told.append(message)
 
     def step(self, step: int, num_steps: int, metrics: dict[str, float]) -> None:
@@ -92,7 +92,7 @@ class Notes(Silence):
 )
 def test_who_computes_and_in_what_is_told(kind: str, precision: str, told: list[str], tmp_path: Path) -> None:
     policy, notes = load_policy(str(write_random_model(tmp_path / "model", kind))), Notes()
-    prepare._choose_precision(settings(precision=precision), policy, notes)
+    prepare.choose_trained(policy, settings(precision=precision), 0, notes)
     assert notes.told == told
     assert (policy.decoder is None) == (kind == "gemma2")
     assert policy.compute_type == getattr(torch, precision)

@@ -31,7 +31,7 @@ class Method:
             torch.ones(8, 8) @ torch.ones(8, 8)
         if step + 1 == self.fails_in:
             raise ValueError("no batch")
-        return Batch(microbatches=())
+        return Batch(minibatches=())
 
     def loss(self, policy: Any, batch: Any) -> Any:
         raise AssertionError("there is no microbatch")
@@ -41,6 +41,8 @@ class Method:
 
     def state(self) -> dict[str, Any]:
         return {"kept": 1}
+
+    def restore(self, state: dict[str, Any]) -> None: ...
 
 
 def run_steps(profile: Profile, *, first: int, last: int, method: Method | None = None) -> None:

@@ -14,7 +14,7 @@ from openrft.config.graders import parse_grader
 from openrft.config.job import Job, read_job
 from openrft.config.spec import Spec
 from openrft.graders import ScriptedGrader, build_grader
-from openrft.training.prepare import Prepared, prepare
+from openrft.training.prepare import PreparedReinforcement, prepare
 from openrft.training.progress import Silence
 from openrft.training.rehearsal_numbers import job_size
 from openrft.training.rehearse import (
@@ -37,12 +37,12 @@ class JudgeSpec(Spec):
 
 
 @pytest.fixture(scope="module")
-def prepared() -> Prepared:
+def prepared() -> PreparedReinforcement:
     repository = Path(__file__).resolve().parents[3]
     return prepare(read_job(repository / "examples" / "arithmetic" / "job.json"), Silence())
 
 
-def rehearse(prepared: Prepared, function: Callable[[GradingRequest], float], **options: int) -> Rehearsed:
+def rehearse(prepared: PreparedReinforcement, function: Callable[[GradingRequest], float], **options: int) -> Rehearsed:
     return rehearse_prepared(replace(prepared, grader=ScriptedGrader(function)), Silence(), **options)
 
 
@@ -55,7 +55,7 @@ def with_grader(job: Job, spec: Spec) -> Job:
     return job.model_copy(update={"method": job.method.model_copy(update={"reinforcement": reinforcement})})
 
 
-def test_the_exact_grader_can_teach_and_nothing_beats_it(prepared: Prepared) -> None:
+def test_the_exact_grader_can_teach_and_nothing_beats_it(prepared: PreparedReinforcement) -> None:
     rehearsed = rehearse_prepared(prepared, Silence())
     assert rehearsed.verdict.code == "can_learn"
     assert rehearsed.findings == []
@@ -68,12 +68,12 @@ def test_the_exact_grader_can_teach_and_nothing_beats_it(prepared: Prepared) -> 
     assert numbers.latency.num_grades == 160
 
 
-def test_a_rehearsal_with_the_same_seed_samples_the_same(prepared: Prepared) -> None:
+def test_a_rehearsal_with_the_same_seed_samples_the_same(prepared: PreparedReinforcement) -> None:
     first, second = (answers_as_json(rehearse(prepared, is_right, num_rows=3)) for _ in range(2))
     assert [row["answer"] for row in first["answers"]] == [row["answer"] for row in second["answers"]]
 
 
-def test_a_grader_that_pays_for_length_is_found(prepared: Prepared) -> None:
+def test_a_grader_that_pays_for_length_is_found(prepared: PreparedReinforcement) -> None:
     rehearsed = rehearse(prepared, lambda request: min(1.0, len(request.sample.output_text) / 50))
     assert rehearsed.verdict.code == "exploitable"
     paid = {attack.name for attack in rehearsed.rehearsal.attacks if attack.is_exploit}
@@ -81,14 +81,16 @@ def test_a_grader_that_pays_for_length_is_found(prepared: Prepared) -> None:
     assert "empty answer" not in paid
 
 
-def test_a_grader_that_looks_for_the_reference_anywhere_is_beaten_by_listing_all(prepared: Prepared) -> None:
+def test_a_grader_that_looks_for_the_reference_anywhere_is_beaten_by_listing_all(
+    prepared: PreparedReinforcement,
+) -> None:
     rehearsed = rehearse(prepared, lambda request: float(request.item["answer"] in request.sample.output_text))
     assert rehearsed.verdict.code == "exploitable"
     paid = {attack.name for attack in rehearsed.rehearsal.attacks if attack.is_exploit}
     assert paid == {"the answers of all rows, listed"}
 
 
-def test_a_grader_with_chance_in_it_is_found_with_an_example(prepared: Prepared) -> None:
+def test_a_grader_with_chance_in_it_is_found_with_an_example(prepared: PreparedReinforcement) -> None:
     count = itertools.count()
     rehearsed = rehearse(prepared, lambda request: (next(count) * 7919 % 101) / 101)
     assert rehearsed.verdict.code == "grader_noisy"
@@ -97,7 +99,7 @@ def test_a_grader_with_chance_in_it_is_found_with_an_example(prepared: Prepared)
     assert example.repeated_scores != [example.score]
 
 
-def test_a_grader_that_always_fails_is_broken_and_nothing_more_is_tried(prepared: Prepared) -> None:
+def test_a_grader_that_always_fails_is_broken_and_nothing_more_is_tried(prepared: PreparedReinforcement) -> None:
     rehearsed = rehearse(prepared, lambda request: float(request.item["gene"]), num_rows=2)  # type: ignore[arg-type]
     assert rehearsed.verdict.code == "grader_broken"
     assert "KeyError: 'gene'" in rehearsed.verdict.sentence
@@ -106,23 +108,25 @@ def test_a_grader_that_always_fails_is_broken_and_nothing_more_is_tried(prepared
 
 
 @pytest.mark.parametrize(("score", "code"), [(0.0, "too_hard"), (1.0, "too_easy"), (0.5, "no_signal")])
-def test_one_score_for_everything_teaches_nothing(prepared: Prepared, score: float, code: str) -> None:
+def test_one_score_for_everything_teaches_nothing(prepared: PreparedReinforcement, score: float, code: str) -> None:
     assert rehearse(prepared, lambda request: score, num_rows=4).verdict.code == code
 
 
-def test_answers_that_are_cut_off_are_the_reason_given(prepared: Prepared) -> None:
+def test_answers_that_are_cut_off_are_the_reason_given(prepared: PreparedReinforcement) -> None:
     short = replace(prepared, settings=prepared.settings.model_copy(update={"max_completion_tokens": 2}))
     assert rehearse(short, is_right, num_rows=4).verdict.code == "truncated"
 
 
-def test_where_all_answers_are_cut_off_and_left_out_of_training_that_is_the_reason(prepared: Prepared) -> None:
+def test_where_all_answers_are_cut_off_and_left_out_of_training_that_is_the_reason(
+    prepared: PreparedReinforcement,
+) -> None:
     left_out = prepared.settings.model_copy(update={"max_completion_tokens": 2, "train_truncated": False})
     rehearsed = rehearse(replace(prepared, settings=left_out), is_right, num_rows=4)
     assert rehearsed.verdict.code == "truncated"
     assert rehearsed.rehearsal.signal is None
 
 
-def test_more_samples_than_a_group_are_extrapolated_down_and_fewer_are_a_bound(prepared: Prepared) -> None:
+def test_more_samples_than_a_group_are_extrapolated_down_and_fewer_are_a_bound(prepared: PreparedReinforcement) -> None:
     small = replace(prepared, settings=prepared.settings.model_copy(update={"group_size": 2}))
     few = rehearse(small, is_right, num_rows=10, num_samples=16).rehearsal
     many = rehearse(prepared, is_right, num_rows=10, num_samples=16).rehearsal
@@ -152,7 +156,9 @@ class Judge:
         pass
 
 
-def test_a_model_that_grades_is_asked_thrice_about_some_answers_and_its_cost_is_projected(prepared: Prepared) -> None:
+def test_a_model_that_grades_is_asked_thrice_about_some_answers_and_its_cost_is_projected(
+    prepared: PreparedReinforcement,
+) -> None:
     judge = Judge()
     paid = replace(prepared, grader=judge, job=with_grader(prepared.job, JudgeSpec()))
     rehearsal = rehearse_prepared(paid, Silence()).rehearsal
@@ -168,7 +174,9 @@ def test_a_model_that_grades_is_asked_thrice_about_some_answers_and_its_cost_is_
     assert spent.rehearsal_cost == pytest.approx(0.01 * len(judge.requests))
 
 
-def test_a_part_that_the_formula_does_not_read_is_found_and_every_part_can_be_read(prepared: Prepared) -> None:
+def test_a_part_that_the_formula_does_not_read_is_found_and_every_part_can_be_read(
+    prepared: PreparedReinforcement,
+) -> None:
     check = {"type": "string_check", "input": "{{sample.output_text}}", "operation": "eq"}
     spec = parse_grader(
         {
@@ -191,7 +199,7 @@ def test_a_part_that_the_formula_does_not_read_is_found_and_every_part_can_be_re
 
 
 def test_prices_are_known_from_the_settings_though_nothing_was_spent(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedReinforcement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Remembering(Judge):
         def grade(self, requests: list[GradingRequest]) -> list[Grade]:
@@ -205,7 +213,7 @@ def test_prices_are_known_from_the_settings_though_nothing_was_spent(
     assert (spent.job_cost, spent.rehearsal_cost) == (0.0, 0.0)
 
 
-def test_the_size_of_a_job_is_what_a_run_samples(prepared: Prepared) -> None:
+def test_the_size_of_a_job_is_what_a_run_samples(prepared: PreparedReinforcement) -> None:
     size = job_size(prepared)
     # 48 steps of 64; 11 validations (step 0, nine at 5, 10, …, 45, and the last) of 48 rows x 4; the report: 240 rows,
     # base and tuned, each 4 sampled and 1 greedy.
@@ -213,7 +221,7 @@ def test_the_size_of_a_job_is_what_a_run_samples(prepared: Prepared) -> None:
     assert size.evaluation_answers == 11 * 48 * 4 + 2 * 240 * 5
 
 
-def test_rows_are_chosen_by_chance_and_keep_their_order(prepared: Prepared) -> None:
+def test_rows_are_chosen_by_chance_and_keep_their_order(prepared: PreparedReinforcement) -> None:
     lines = [prompt.example.line for prompt in choose_rows(prepared.train, 10, seed=0)]
     assert lines == sorted(lines)
     assert lines != list(range(1, 11))
@@ -247,7 +255,7 @@ def test_what_a_grader_reads_is_found_in_its_definition() -> None:
     assert {"compliant", "x", "y", "z"} <= set(item_keys(spec))
 
 
-def test_a_broken_python_grader_is_quoted_and_every_answer_can_be_read(prepared: Prepared) -> None:
+def test_a_broken_python_grader_is_quoted_and_every_answer_can_be_read(prepared: PreparedReinforcement) -> None:
     source = "def grade(sample, item):\n    return 1 / (len(sample['output_text']) - 3)\n"
     grader = build_grader(parse_grader({"type": "python", "source": source}))
     try:

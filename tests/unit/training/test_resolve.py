@@ -69,6 +69,38 @@ def test_the_answer_gets_what_the_context_leaves() -> None:
     assert caught.value.param == "method.reinforcement.hyperparameters.max_completion_tokens"
 
 
+def test_an_algorithm_that_weighs_what_an_earlier_policy_sampled_makes_an_update_of_every_group() -> None:
+    assert resolved(algorithm="rft")[0].groups_per_update == 1
+    assert resolved(algorithm="grpo")[0].groups_per_update == 1
+    settings, reasons = resolved(algorithm="rloo")
+    assert settings.groups_per_update == settings.batch_size == 8
+    assert "present policy" in reasons["groups_per_update"]
+
+
+def test_bounds_are_the_algorithms_own_unless_they_are_given() -> None:
+    settings = resolved(algorithm="dapo")[0]
+    assert (settings.clip_low, settings.clip_high) == (0.2, 0.28)
+    assert resolved(algorithm="dapo", clip_high=0.5)[0].clip_high == 0.5
+    settings, reasons = resolved(algorithm="rloo")
+    assert (settings.clip_low, settings.clip_high) == (None, None)
+    assert reasons["clip_low"] == "rloo has no such bound"
+
+
+def test_only_where_a_model_grades_is_there_a_penalty_on_leaving_the_base() -> None:
+    assert resolved()[0].kl_beta == 0.0
+    judge = {"type": "score_model", "name": "j", "model": "m", "input": [{"role": "user", "content": "ok?"}]}
+    settings, reasons = resolved(grader=judge)
+    assert settings.kl_beta == 0.01
+    assert "a model grades" in reasons["kl_beta"]
+    assert resolved(grader=judge, kl_beta=0)[0].kl_beta == 0.0
+
+
+def test_the_group_is_as_large_as_the_answers_of_the_base_ask_for() -> None:
+    settings, reasons = resolved({"fitting_group": 16, "fitting_reason": "few differ"})  # type: ignore[dict-item]
+    assert (settings.group_size, reasons["group_size"]) == (16, "few differ")
+    assert resolved({"fitting_group": 16}, compute_multiplier=0.5)[0].group_size == 8
+
+
 def test_a_batch_larger_than_the_file_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="only 64 training examples"):
         resolved(batch_size=65)

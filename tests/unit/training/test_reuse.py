@@ -16,7 +16,7 @@ from openrft.config.job import Job, read_job
 from openrft.config.spec import parse_spec
 from openrft.evaluation.evaluation import Evaluation, EvaluationRow
 from openrft.training import reuse
-from openrft.training.foreground import ForegroundRun
+from openrft.training.passes import Passes
 from openrft.training.progress import Silence
 from openrft.training.resolve import ReinforcementSettings
 from openrft.training.reuse import NO_MATTER, Kept, asks_a_server, open_kept
@@ -289,11 +289,11 @@ def test_where_reuse_is_switched_off_nothing_is_kept(runs: Runs, kept: Kept) -> 
 def count_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the evaluations that are computed from now on."""
     computed: list[str] = []
-    compute = ForegroundRun._compute
+    compute = Passes._compute
 
-    def counted(self: ForegroundRun, asked: Any, rows_name: str) -> Evaluation:
+    def counted(self: Passes, asked: Any, rows_name: str) -> Evaluation:
         computed.append(asked.name)
         return compute(self, asked, rows_name)
 
-    monkeypatch.setattr(ForegroundRun, "_compute", counted)
+    monkeypatch.setattr(Passes, "_compute", counted)
     return computed

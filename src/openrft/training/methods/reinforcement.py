@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from openrft.algorithms import ALGORITHMS, Algorithm, LossMetrics, PackedTokens
+from openrft.algorithms import ALGORITHMS, Algorithm, LossMetrics, PackedTokens, has_signal
 from openrft.errors import InvalidRequest, UngradedError
 from openrft.models.load import Policy
 from openrft.rollout.clock import PhaseClock
 from openrft.rollout.collect import Prompt, collect
 from openrft.rollout.constraint import FORCED, Replay
-from openrft.rollout.native import schema_compiler
+from openrft.rollout.native import schema_compiler, stop_ids_of
 from openrft.rollout.outage import Patience
-from openrft.training.batch import Cutter, GroupToTrain, Microbatch, packed_tokens, padded_tokens
+from openrft.training.batch import Cutter, GroupToTrain, Microbatch, Minibatch, packed_tokens, padded_tokens
 from openrft.training.forward import completion_logprobs
 from openrft.training.loop import Batch
+from openrft.training.prompt_order import build_order
 from openrft.training.resolve import ReinforcementSettings
 from openrft.training.rollout_metrics import rollout_metrics
 from openrft.types import Engine, Grader, Rollout, RolloutGroup, SamplingParams, is_outage
@@ -55,6 +54,7 @@ class Reinforcement:
         self._grader = grader
         self._prompts = list(prompts)
         self._seed = seed
+        self._order = build_order(settings.prompt_order, len(self._prompts), settings.batch_size, seed)
         self._on_rollout = on_rollout
         self._patience = patience
         self._algorithm = _algorithm(settings)
@@ -66,6 +66,7 @@ class Reinforcement:
             json_schema=json_schema,
         )
         self._compiler = schema_compiler(policy.network, policy.tokenizer)
+        self._end_tokens = frozenset(stop_ids_of(policy.network, policy.tokenizer))
         self._cutter = Cutter(
             most_tokens=settings.microbatch_tokens,
             measure=padded_tokens if policy.decoder is None else packed_tokens,
@@ -77,13 +78,15 @@ class Reinforcement:
     def next_batch(self, step: int, clock: PhaseClock | None = None) -> Batch:
         """Sample and grade the groups of the 0-based ``step`` and give each rollout its advantage.
 
-        Which prompts a step takes is a function of (seed, step) alone, so that a resumed run trains on what the
-        interrupted one would have. Raises :class:`UngradedError` when too many rollouts have no grade.
+        Which prompts a step takes follows from the seed, the step and the state that checkpoints hold, so that a
+        resumed run trains on what the interrupted one would have. Raises :class:`UngradedError` when too many rollouts
+        have no grade.
         """
+        numbers = self._order.numbers(step)
         groups = collect(
             self._engine,
             self._grader,
-            [self._prompts[number] for number in self._order(step)],
+            [self._prompts[number] for number in numbers],
             num_samples=self._settings.group_size,
             sampling=self._sampling,
             seed=self._seed,
@@ -98,14 +101,21 @@ class Reinforcement:
         metrics = rollout_metrics(
             groups,
             pass_threshold=self._settings.passing_score,
+            version=step,
+            end_tokens=self._end_tokens,
             num_chosen=None if replay is None else replay.num_chosen,
         )
         self._stop_if_ungraded(groups)
-        patterns = None if replay is None else replay.in_rows([len(group.rollouts) for group in groups])
-        to_train = assign_credit(groups, self._algorithm, self._settings, patterns)
+        to_train = self._give_credit(groups, replay)
+        self._order.saw({number: has_signal(group.rewards) for number, group in zip(numbers, groups, strict=True)})
         metrics["groups/trained_share"] = len(to_train) / len(groups)
-        microbatches = self._cutter.cut(to_train, None if replay is None else replay.patterns_MW)
-        return Batch(microbatches=microbatches, groups=groups, metrics=metrics)
+        return Batch(minibatches=self._minibatches(to_train, replay), groups=groups, metrics=metrics)
+
+    def microbatches(self, groups: Sequence[RolloutGroup]) -> Iterator[Microbatch]:
+        """What the updates of these groups compute; their rollouts are given credit."""
+        replay = self._replay(groups)
+        for minibatch in self._minibatches(self._give_credit(groups, replay), replay):
+            yield from minibatch.microbatches
 
     def loss(self, policy: Policy, batch: Microbatch) -> tuple[torch.Tensor, LossMetrics]:
         """A microbatch's share of the policy loss."""
@@ -126,8 +136,23 @@ class Reinforcement:
         self._engine.load_weights(version)
 
     def state(self) -> dict[str, Any]:
-        """Nothing to keep: prompts and noise are functions of the step."""
-        return {}
+        """Where in the order of prompts the run is; noise is a function of the step."""
+        return self._order.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._order.restore(state)
+
+    def _give_credit(self, groups: Sequence[RolloutGroup], replay: Replay | None) -> list[GroupToTrain]:
+        patterns = None if replay is None else replay.in_rows([len(group.rollouts) for group in groups])
+        return assign_credit(groups, self._algorithm, self._settings, patterns)
+
+    def _minibatches(self, to_train: Sequence[GroupToTrain], replay: Replay | None) -> Iterator[Minibatch]:
+        size = self._settings.groups_per_update
+        for first in range(0, len(to_train), size):
+            part = to_train[first : first + size]
+            microbatches = self._cutter.cut(part, None if replay is None else replay.patterns_MW)
+            yield Minibatch(microbatches, scale=len(to_train) / len(part))
 
     def _replay(self, groups: Sequence[RolloutGroup]) -> Replay | None:
         """Which tokens the job's schema allowed at each token that was sampled; None without a schema."""
@@ -137,14 +162,6 @@ class Reinforcement:
             self._sampling.json_schema,
             [(group.prompt_token_ids, rollout.completion.token_ids) for group in groups for rollout in group.rollouts],
         )
-
-    def _order(self, step: int) -> list[int]:
-        """Numbers of the prompts of ``step``: each epoch is a fresh permutation, read on without a gap."""
-        size, numbers = self._settings.batch_size, []
-        for position in range(step * size, (step + 1) * size):
-            epoch, place = divmod(position, len(self._prompts))
-            numbers.append(_permutation(len(self._prompts), self._seed, epoch)[place])
-        return numbers
 
     def _stop_if_ungraded(self, groups: Sequence[RolloutGroup]) -> None:
         grades = [rollout.grade for group in groups for rollout in group.rollouts]
@@ -163,13 +180,6 @@ class Reinforcement:
             share = f"{replaced.total()} of {len(grades)} rewards of this step"
             words = f"{share} are invalid_grade, given because grading failed: {replaced.most_common(1)[0][0]}"
             self._patience.tell(words, "warn")
-
-
-@lru_cache(maxsize=2)  # a step touches at most two epochs of a file larger than the batch
-def _permutation(size: int, seed: int, epoch: int) -> list[int]:
-    order = list(range(size))
-    random.Random(f"order {seed} {epoch}").shuffle(order)
-    return order
 
 
 def assign_credit(
