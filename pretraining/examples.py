@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 from pretraining.answers import fresh_cases
-from pretraining.tasks import FAMILIES, Case
+from pretraining.tasks import FAMILIES, Case, strip_reasoning
 
 SEED = 2024
 SPLITS = {"train": 64, "valid": 48, "test": 240}
+COMPARED = "rare_disease_genes"  # the example with a comparison of methods
+NUM_COMPARED = 192  # training cases of the largest arm; none is in the example's files
 
 
 def split_cases(family: str) -> dict[str, list[Case]]:
@@ -36,3 +38,17 @@ def write_examples(root: Path) -> None:
             ]
             (folder / f"{split}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
         (folder / "grader.json").write_text(json.dumps(parts.grader, indent=2) + "\n", encoding="utf-8")
+    write_comparison(root / COMPARED / "compare")
+
+
+def write_comparison(folder: Path) -> None:
+    """Write more training cases with their right answers, and those of the validation cases, without any work-up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "cases": fresh_cases(COMPARED, NUM_COMPARED, SEED + 1, reserved_keys()),
+        "valid-answers": split_cases(COMPARED)["valid"],
+    }
+    for name, cases in parts.items():
+        rows = [{"prompt": case.prompt, **case.fields, "answer": strip_reasoning(case.careful)} for case in cases]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
