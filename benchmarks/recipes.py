@@ -6,7 +6,8 @@
 
 Every recipe has the same model, prompts, grader and number of rollouts. ``trl`` and ``verl`` are those projects' GRPO
 defaults. Their learning rate, 1e-6, is meant for models of a billion weights, so each also runs with ours
-(``trl+rate``, ``verl+rate``): what is left then is what batch, schedule, warm-up, baseline, loss and order do.
+(``trl+rate``, ``verl+rate``): what is left then is what batch, schedule, warm-up, baseline, loss and order do. Two more
+take one part of "auto" away: a step makes one update, and each epoch is a permutation of the prompts.
 
 The tasks are the three bundled examples and two harder ones: ``genes-few`` has 12 training cases, whose grader pays
 only for the right gene with two right reasons, and in ``sums-mixed`` three quarters of the training rows teach nothing:
@@ -53,7 +54,8 @@ VERL = {
 OUR_RATE = {"learning_rate": 3e-4}
 RECIPES: dict[str, dict[str, Any]] = {
     "auto": {},
-    "epochs": {"prompt_order": "epochs"},
+    "auto, one update": {"groups_per_update": 256},
+    "auto, epochs": {"prompt_order": "epochs"},
     "trl": TRL,
     "trl+rate": TRL | OUR_RATE,
     "verl": VERL,
@@ -236,7 +238,7 @@ def main() -> None:
     for seed in options.seeds:
         for task in options.tasks:
             for recipe in options.recipes:
-                file = options.dir / f"{task}-{recipe}-{seed}.json"
+                file = options.dir / f"{task}-{recipe.replace(', ', '-').replace(' ', '-')}-{seed}.json"
                 if not file.exists() and not options.show:
                     with tempfile.TemporaryDirectory() as folder:
                         found = measure(task, RECIPES[recipe], seed, Path(folder), options.dir / "base")
