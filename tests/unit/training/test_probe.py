@@ -114,15 +114,16 @@ def test_every_group_of_a_measured_update_has_a_signal() -> None:
 
 def test_the_work_of_a_job_follows_from_lengths_and_scores() -> None:
     # Two prompts at group size 2: of four answers half right, 1 - (1 + 1) / 6 = 2/3 of the groups have a signal; of
-    # four alike none has. In all 1/3.
+    # four alike none has. In all 1/3, and half of that over the run.
     found = literal_probe([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     passes = JobPasses(validations=2, validated=3, reported=5)
     asked = settings(num_steps=4, batch_size=3, group_size=2, max_completion_tokens=15, eval_interval=2)
     work = Work.of(asked, passes, found)
     assert work.rollouts == 24
     assert work.length == Range(expected=10.0, low=5.0, high=15.0)  # twice as long would be cut off
-    assert work.trained.expected == pytest.approx(24 * 10 / 3)
-    assert (work.trained.low, work.trained.high) == (pytest.approx(24 * 5 / 6), 24 * 15)
+    assert work.trained.expected == pytest.approx(24 * 10 / 6)
+    assert (work.trained.low, work.trained.high) == (pytest.approx(24 * 5 / 12), 24 * 15)
+    assert work.updates == 1  # 12 groups, a sixth of them with a signal, 8 to an update
     assert work.base_tokens == (3 + 5) * 8
     assert work.sampled.expected == 240 + 64 + (2 * 3 + 5) * 8
 
@@ -151,7 +152,7 @@ def test_a_plan_adds_up_and_says_where_a_budget_ends(prepared: PreparedReinforce
         "base evaluation": 6 * valid * 2.0,
         "sampling": answers * 10.0,
         "grading": answers * 1.0,
-        "update": pytest.approx(answers * 10.0 + 3 * 3.0),
+        "update": pytest.approx(answers * 10.0 / 2 + 6 * 3.0),  # half of 12 groups, one to an update
         "validation": valid * 2.0,
         "records and checkpoints": 3 * 1.0 + 7.0,
         "report": 5 * valid * 2.0,
