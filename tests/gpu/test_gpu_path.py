@@ -150,6 +150,9 @@ class Sums:
     def as_metrics(self) -> Metrics:
         return {"policy/loss": self.value}
 
+    def mismatch_metrics(self) -> Metrics:
+        return {}
+
 
 @pytest.fixture
 def whole_memory() -> Iterator[None]:

@@ -179,7 +179,7 @@ def test_a_run_computes_as_asked_and_records_the_distance_at_every_step(reposito
     entropies = {}
     for precision, largest in (("float32", 1e-4), ("bfloat16", 1e-2)):
         folder = tmp_path / precision
-        start_run(small_job(repository, precision=precision), folder, Silence())
+        start_run(small_job(repository, precision=precision, groups_per_update=256), folder, Silence())
         config = json.loads((folder / "config.json").read_text())
         assert config["hyperparameters"]["precision"] == precision
         steps = [metrics for metrics in read_metrics(folder) if metrics.get("optimizer/updates")]

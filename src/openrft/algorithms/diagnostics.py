@@ -64,7 +64,6 @@ class LossMetrics:
             "policy/ratio_max": self.ratio_max,
             "policy/ess": self._ess(),
             "policy/log_ratio_mean": self.log_ratio_sum / self.num_tokens,
-            "policy/mismatch_max_abs": self.log_ratio_max_abs,
             "policy/k3_to_sampler": self.k3_sum / self.num_tokens,
             "policy/chi2_to_sampler": ratio_square_mean - 1.0,
             "policy/clipped_share": (self.num_clipped_low + self.num_clipped_high) / self.num_tokens,
@@ -77,6 +76,10 @@ class LossMetrics:
         if self.kl_to_reference_sum is not None:
             metrics["policy/kl_to_reference"] = self.kl_to_reference_sum / self.num_tokens
         return metrics
+
+    def mismatch_metrics(self) -> dict[str, float]:
+        """The largest `|log w|`: at the weights that sampled, what sampler and trainer round differently."""
+        return {"policy/mismatch_max_abs": self.log_ratio_max_abs}
 
     def _ess(self) -> float:
         if self.ratio_square_sum == 0.0:  # every ratio underflowed: the policy has left what was sampled

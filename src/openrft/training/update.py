@@ -25,6 +25,10 @@ class LossSums(Protocol):
         """The whole batch as named metrics."""
         ...
 
+    def mismatch_metrics(self) -> Metrics:
+        """How far trainer and sampler are apart, of tokens computed with the very weights that sampled them."""
+        ...
+
 
 Loss = Callable[[Policy, Microbatch], tuple[torch.Tensor, LossSums]]
 """A microbatch's share of the whole loss, with gradient, and what there is to say about it."""
@@ -49,19 +53,22 @@ def update(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     sums: LossSums | None = None
+    mismatch: Metrics = {}
     norms: list[float] = []
     for minibatch in minibatches:
         optimizer.zero_grad(set_to_none=True)
         found = add_gradients(policy, minibatch, loss)
         if found is None:
             continue
+        if sums is None:  # no update has been made since the batch was sampled
+            mismatch = found.mismatch_metrics()
         norms.append(_clip(policy, max_grad_norm))
         optimizer.step()
         sums = found if sums is None else sums + found
     metrics = {"optimizer/learning_rate": learning_rate, "optimizer/updates": float(len(norms))}
     if sums is not None:
         metrics["optimizer/gradient_norm"] = sum(norms) / len(norms)
-        metrics |= sums.as_metrics()
+        metrics |= sums.as_metrics() | mismatch
         if isinstance(optimizer, torch.optim.AdamW):
             metrics["optimizer/relative_update"] = relative_update(optimizer)
     return metrics

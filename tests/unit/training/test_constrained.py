@@ -93,7 +93,7 @@ def test_the_first_ratio_is_one_and_the_gradient_that_of_a_dense_softmax_over_al
     batch = method.next_batch(0)
     (microbatch,) = batch.microbatches
     loss, sums = method.loss(policy, microbatch)
-    metrics = sums.as_metrics()
+    metrics = sums.as_metrics() | sums.mismatch_metrics()
     assert metrics["policy/mismatch_max_abs"] < 1e-5
     assert metrics["policy/ratio_mean"] == pytest.approx(1, abs=1e-5)
     loss.backward()

@@ -34,6 +34,9 @@ class Sums:
     def as_metrics(self) -> Metrics:
         return {"policy/loss": self.value, "tokens": float(self.tokens)}
 
+    def mismatch_metrics(self) -> Metrics:
+        return {}
+
 
 class Memory:
     """A loss that runs out of memory at the given calls, before or after half of the gradients are there."""

@@ -27,6 +27,9 @@ class Sums:
     def as_metrics(self) -> Metrics:
         return {"policy/loss": self.value}
 
+    def mismatch_metrics(self) -> Metrics:
+        return {}
+
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:

@@ -38,6 +38,10 @@ class AnswerSums:
             "train/tokens": self.tokens,
         }
 
+    def mismatch_metrics(self) -> Metrics:
+        """Nothing was sampled."""
+        return {}
+
 
 class Supervised:
     """SFT: the negative log-likelihood of the answers, as a mean over all trained tokens of the batch.
