@@ -247,7 +247,9 @@ def outcome(store: Store, job: JobRow) -> dict[str, Any]:
     return {
         "job": (now.status, now.step, now.total_steps, now.checkpoint_step, now.trained_tokens, len(now.result_files)),
         "metrics": [
-            {"step": s.step, **{k: v for k, v in s.metrics.items() if not k.startswith(MEASURED)}} for s in steps
+            # What was spent is less for a job that finds its base evaluated.
+            {"step": s.step, **{k: v for k, v in s.metrics.items() if not k.startswith((*MEASURED, "spent/"))}}
+            for s in steps
         ],
         "rollouts": {s.step: rollouts(store, s.rollouts) for s in steps if s.rollouts is not None},
         "evaluations": {key.rpartition("/")[2]: json.loads(read(store, key)) for key in evaluations},

@@ -13,7 +13,8 @@ from openrft.rollout.native import NativeEngine
 from openrft.rollout.supervised import AnswerSequence, Demonstration
 from openrft.training.batch import Microbatch
 from openrft.training.forward import completion_logprobs, logprobs_and_hits
-from openrft.training.methods.supervised import AnswerSums, Supervised, groups_to_train, rows_of_step
+from openrft.training.methods.supervised import AnswerSums, Supervised, groups_to_train
+from openrft.training.prompt_order import Epochs
 from openrft.training.supervised_evaluation import evaluate_losses
 from openrft.types import Example
 from random_models import write_random_model
@@ -165,17 +166,17 @@ def test_weights_are_one_over_all_trained_tokens_of_the_batch() -> None:
 
 
 def test_every_epoch_is_another_permutation_read_on_without_a_gap() -> None:
-    read = [number for step in range(15) for number in rows_of_step(step, 4, 20, seed=3)]
+    read = [number for step in range(15) for number in Epochs(20, 4, seed=3).numbers(step)]
     epochs = [read[first : first + 20] for first in (0, 20, 40)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(20))] * 3
     assert len({tuple(epoch) for epoch in epochs}) == 3
-    assert rows_of_step(4, 4, 20, seed=3) != rows_of_step(4, 4, 20, seed=4)
-    assert rows_of_step(7, 4, 20, seed=3) == read[28:32]
+    assert Epochs(20, 4, seed=3).numbers(4) != Epochs(20, 4, seed=4).numbers(4)
+    assert Epochs(20, 4, seed=3).numbers(7) == read[28:32]
 
 
 def test_a_step_that_reaches_into_the_next_epoch_takes_its_rows_from_both() -> None:
-    assert sorted(rows_of_step(0, 6, 4, seed=0)[:4]) == [0, 1, 2, 3]
-    assert len(rows_of_step(0, 6, 4, seed=0)) == 6
+    assert sorted(Epochs(4, 6, seed=0).numbers(0)[:4]) == [0, 1, 2, 3]
+    assert len(Epochs(4, 6, seed=0).numbers(0)) == 6
 
 
 def test_a_microbatch_that_does_not_fit_into_memory_is_halved(policy: Policy) -> None:
