@@ -18,7 +18,7 @@ from typing import Any
 
 from openrft.errors import BudgetSpent, InvalidRequest
 from openrft.evaluation.evaluation import Evaluation
-from openrft.training.resolve import Hyperparameters
+from openrft.training.choices import Hyperparameters
 from openrft.training.run_folder import RunFolder
 from openrft.types import Metrics
 

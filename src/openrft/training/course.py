@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from openrft.evaluation.selection import first_highest, smoothed_means
+from openrft.training.choices import Hyperparameters
 from openrft.training.guard import DIVERGED, HISTORY, WINDOW, Observation, find_collapse, observe
-from openrft.training.resolve import Hyperparameters
 from openrft.training.stopping import why_stop
 
 MAX_RETURNS = 3

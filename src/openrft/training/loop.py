@@ -24,9 +24,9 @@ from openrft.errors import JobInterrupted, TrainingDiverged, UngradedError
 from openrft.models.load import Policy
 from openrft.rollout.clock import Phase, PhaseClock
 from openrft.training.batch import Microbatch, Minibatch
+from openrft.training.choices import Hyperparameters
 from openrft.training.memory import peak_bytes
 from openrft.training.optimizer import learning_rate_at
-from openrft.training.resolve import Hyperparameters
 from openrft.training.rollout_metrics import throughput
 from openrft.training.update import LossSums, update
 from openrft.types import Metrics, RolloutGroup, merge_metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from openrft.models.load import Policy
-from openrft.training.resolve import Hyperparameters
+from openrft.training.choices import Hyperparameters
 
 FINAL_LEARNING_RATE_SHARE = 0.1  # where the linear schedule ends, as a share of the peak
 

@@ -35,9 +35,10 @@ from openrft.models.load import Policy, attach_adapter, cast_weights, load_polic
 from openrft.rollout.collect import Prompt
 from openrft.rollout.native import NativeEngine, schema_compiler
 from openrft.rollout.prompt import render_example
+from openrft.training.choices import Hyperparameters
 from openrft.training.memory import room_of
 from openrft.training.progress import Progress
-from openrft.training.resolve import Facts, Hyperparameters, ReinforcementSettings, resolve
+from openrft.training.resolve import ReinforcementFacts, ReinforcementSettings, resolve
 from openrft.types import Engine, Grader, SamplingParams
 
 
@@ -90,7 +91,7 @@ class PreparedReinforcement(Prepared):
     settings: ReinforcementSettings
     grader: Grader
     train: list[Prompt]
-    facts: Facts  # what "auto" went by
+    facts: ReinforcementFacts  # what "auto" went by
 
     @property
     def json_schema(self) -> str | None:
@@ -141,7 +142,7 @@ def prepare(job: Job, progress: Progress) -> PreparedReinforcement:
         for name, data in datasets.items()
     }
     _check_lengths(datasets, prompts, policy)
-    facts = Facts(
+    facts = ReinforcementFacts(
         num_parameters=policy.num_parameters,
         context_tokens=policy.context_tokens,
         num_train=len(prompts["training_file"]),

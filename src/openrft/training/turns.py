@@ -19,8 +19,8 @@ from openrft.models.checkpoint import (
     set_aside,
 )
 from openrft.models.load import Policy
+from openrft.training.choices import Hyperparameters
 from openrft.training.course import Course, Return
-from openrft.training.resolve import Hyperparameters
 from openrft.training.untouched import Untouched
 from openrft.types import Engine
 

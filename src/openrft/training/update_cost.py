@@ -14,8 +14,8 @@ from openrft.models.checkpoint import save_checkpoint
 from openrft.models.load import Policy
 from openrft.models.memory import release_memory
 from openrft.training.batch import Microbatch, Minibatch
+from openrft.training.choices import Hyperparameters
 from openrft.training.optimizer import build_optimizer
-from openrft.training.resolve import Hyperparameters
 from openrft.training.threads import updating
 from openrft.training.update import Loss, add_gradients
 

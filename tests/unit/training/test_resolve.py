@@ -8,7 +8,7 @@ from openrft.config.graders import parse_grader
 from openrft.config.reinforcement import ReinforcementHyperparameters
 from openrft.errors import InvalidRequest
 from openrft.training.memory import Room
-from openrft.training.resolve import Facts, ReinforcementSettings, resolve
+from openrft.training.resolve import ReinforcementFacts, ReinforcementSettings, resolve
 
 GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{item.answer}}", "operation": "eq"}
 
@@ -27,7 +27,7 @@ def resolved(
     return resolve(
         ReinforcementHyperparameters.model_validate(asked),
         parse_grader(grader or GRADER),
-        Facts(**{**known, **(facts or {})}, room=room),
+        ReinforcementFacts(**{**known, **(facts or {})}, room=room),
     )
 
 

@@ -12,10 +12,10 @@ from openrft.models.load import Policy
 from openrft.rollout.clock import PhaseClock
 from openrft.rollout.supervised import Demonstration
 from openrft.training.batch import Cutter, GroupToTrain, Microbatch, Minibatch, packed_tokens, padded_tokens
+from openrft.training.choices import Hyperparameters
 from openrft.training.forward import logprobs_and_hits
 from openrft.training.loop import Batch
 from openrft.training.prompt_order import Epochs
-from openrft.training.resolve import Hyperparameters
 from openrft.types import Completion, Engine, Grade, Metrics, Rollout, Sample
 
 
