@@ -19,8 +19,9 @@ from benchmarks.step.ours import build_job
 from safetensors.torch import load_file
 
 from openrft.rollout.collect import collect
-from openrft.training.prepare import evaluation_sampling, prepare
+from openrft.training.prepare import prepare
 from openrft.training.progress import Silence
+from openrft.training.sampling import evaluation_sampling
 
 STREAM = 7  # random numbers of its own
 

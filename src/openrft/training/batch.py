@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from openrft.errors import OpenRFTError
+from openrft.models.load import Policy
 from openrft.rollout.constraint import FORCED
 from openrft.types import Rollout
 
@@ -116,6 +117,17 @@ class Cutter:
         self._device = device
         self._tell = tell
 
+    @classmethod
+    def of_policy(cls, policy: Policy, *, most_tokens: int, tell: Callable[[str], None] | None = None) -> Cutter:
+        """The one that fits what computes ``policy``."""
+        return cls(
+            most_tokens=most_tokens,
+            measure=measure_of(policy),
+            pad_id=policy.tokenizer.pad_token_id,
+            device=policy.network.device,
+            tell=tell,
+        )
+
     def cut(self, groups: Sequence[GroupToTrain], patterns_MW: NDArray[np.int32] | None = None) -> Iterator[Microbatch]:
         """Microbatches of ``groups``, each built when it is asked for; see :func:`build_microbatch`."""
         for part in split_groups(groups, most_tokens=self.most_tokens, measure=self._measure):
@@ -149,6 +161,11 @@ class Cutter:
         return [
             self._build(smaller, patterns_MW) for smaller in split_groups(part, most_tokens=half, measure=self._measure)
         ]
+
+
+def measure_of(policy: Policy) -> Measure:
+    """What a group costs whoever computes ``policy``."""
+    return padded_tokens if policy.decoder is None else packed_tokens
 
 
 def packed_tokens(groups: Sequence[GroupToTrain]) -> int:

@@ -13,10 +13,11 @@ from openrft.training.budget import Budget
 from openrft.training.evaluate import TEST_STREAM, VALIDATION_STREAM, evaluate, num_samples_in, sampling_in
 from openrft.training.journal import Journal
 from openrft.training.monitor import monitor_failure, monitor_metrics
-from openrft.training.prepare import Prepared, evaluation_sampling
+from openrft.training.prepare import Prepared
 from openrft.training.progress import Progress
 from openrft.training.reuse import Kept, Pass
 from openrft.training.run_folder import RunFolder
+from openrft.training.sampling import evaluation_sampling
 from openrft.types import Metrics
 
 

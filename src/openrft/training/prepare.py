@@ -39,7 +39,7 @@ from openrft.training.choices import Hyperparameters
 from openrft.training.memory import room_of
 from openrft.training.progress import Progress
 from openrft.training.resolve import ReinforcementFacts, ReinforcementSettings, resolve
-from openrft.types import Engine, Grader, SamplingParams
+from openrft.types import Engine, Grader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,17 +107,6 @@ class PreparedReinforcement(Prepared):
     def answers_per_step(self) -> int:
         """Completions that a step samples."""
         return self.settings.answers_per_step
-
-
-def evaluation_sampling(settings: Hyperparameters, json_schema: str | None = None) -> SamplingParams:
-    """How held-out examples are sampled: as in training, with the job's nucleus cut."""
-    return SamplingParams(
-        max_tokens=settings.max_completion_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        stop=settings.stop,
-        json_schema=json_schema,
-    )
 
 
 def prepare(job: Job, progress: Progress) -> PreparedReinforcement:

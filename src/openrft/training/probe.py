@@ -25,12 +25,13 @@ from openrft.rollout.clock import Phase, PhaseClock
 from openrft.rollout.collect import Prompt, collect
 from openrft.training.memory import peak_bytes
 from openrft.training.methods.reinforcement import Reinforcement
-from openrft.training.prepare import PreparedReinforcement, evaluation_sampling
+from openrft.training.prepare import PreparedReinforcement
 from openrft.training.progress import Progress
 from openrft.training.rehearsal_numbers import priced_models
 from openrft.training.rehearse import COSTLY_KINDS, grader_kinds
 from openrft.training.rollout_metrics import rollout_metrics
 from openrft.training.run_folder import RunFolder
+from openrft.training.sampling import evaluation_sampling, training_sampling
 from openrft.training.update_cost import UpdateCost, measure_update
 from openrft.types import RolloutGroup, SamplingParams
 
@@ -173,13 +174,7 @@ class _Probing:
         return time.perf_counter() - self._started
 
     def _sampling(self) -> SamplingParams:
-        settings = self._settings
-        return SamplingParams(
-            max_tokens=settings.max_completion_tokens,
-            temperature=settings.temperature,
-            stop=settings.stop,
-            json_schema=self._prepared.json_schema,
-        )
+        return training_sampling(self._settings, self._prepared.json_schema)
 
     def _warm_up(self, prompts: Sequence[Prompt]) -> None:
         """What happens once: sandboxes start, caches fill. A model is not asked for an opinion on half answers."""

@@ -30,7 +30,8 @@ from openrft.training.prepare import PreparedReinforcement, prepare
 from openrft.training.progress import Progress
 from openrft.training.rehearsal_numbers import conclude, last_message
 from openrft.training.run_folder import grade_fields
-from openrft.types import Grade, Grader, GradingRequest, RolloutGroup, SamplingParams
+from openrft.training.sampling import training_sampling
+from openrft.types import Grade, Grader, GradingRequest, RolloutGroup
 
 # Random numbers of their own: training has 0, evaluation 1 and 2, chat 3.
 REHEARSAL_STREAM, REPEAT_STREAM, ATTACK_STREAM = 4, 5, 6
@@ -140,12 +141,7 @@ def _sample(
             grader,
             prompts[start : start + settings.batch_size],
             num_samples=num_samples,
-            sampling=SamplingParams(
-                max_tokens=settings.max_completion_tokens,
-                temperature=settings.temperature,
-                stop=settings.stop,
-                json_schema=prepared.json_schema,
-            ),
+            sampling=training_sampling(settings, prepared.json_schema),
             seed=prepared.job.seed,
             stream=REHEARSAL_STREAM,
             step=step,

@@ -14,7 +14,7 @@ from openrft.training.probe import PROBE_STREAM, choose_prompts
 from openrft.training.progress import Progress
 from openrft.training.rehearse import COSTLY_KINDS, grader_kinds
 from openrft.training.resolve import LARGE_GROUP, NORMAL_GROUP, resolve
-from openrft.types import SamplingParams
+from openrft.training.sampling import training_sampling
 
 NUM_PROMPTS = 16
 FEW = 0.5  # of the prompts; below this larger groups find more that differ
@@ -71,12 +71,7 @@ def _scores(prepared: PreparedReinforcement, progress: Progress) -> list[list[fl
         prepared.grader,
         prompts,
         num_samples=NORMAL_GROUP,
-        sampling=SamplingParams(
-            max_tokens=prepared.settings.max_completion_tokens,
-            temperature=prepared.settings.temperature,
-            stop=prepared.settings.stop,
-            json_schema=prepared.json_schema,
-        ),
+        sampling=training_sampling(prepared.settings, prepared.json_schema),
         seed=prepared.job.seed,
         stream=PROBE_STREAM,
         step=_STEP,

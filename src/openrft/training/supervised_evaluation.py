@@ -12,7 +12,7 @@ from openrft.evaluation.evaluation import content_text, prompt_text
 from openrft.evaluation.losses import LossEvaluation, LossRow
 from openrft.models.load import Policy
 from openrft.rollout.supervised import Demonstration
-from openrft.training.batch import build_microbatch, packed_tokens, padded_tokens, split_groups
+from openrft.training.batch import build_microbatch, measure_of, split_groups
 from openrft.training.forward import logprobs_and_hits
 from openrft.training.methods.supervised import groups_to_train
 from openrft.training.threads import updating
@@ -31,7 +31,7 @@ def evaluate_losses(
     owner = {id(group): number for number, group in enumerate(groups)}  # microbatches hold groups in another order
     row_of = [number for number, row in enumerate(rows) for _ in row.sequences]
     losses, hits = [0.0] * len(rows), [0] * len(rows)
-    measure = padded_tokens if policy.decoder is None else packed_tokens
+    measure = measure_of(policy)
     for part in split_groups(groups, most_tokens=microbatch_tokens, measure=measure):
         batch = build_microbatch(part, pad_id=policy.tokenizer.pad_token_id, device=policy.network.device)
         logprobs_N, hits_N = logprobs_and_hits(policy, batch)

@@ -20,13 +20,14 @@ from openrft.rollout.collect import Prompt, collect
 from openrft.rollout.constraint import FORCED, Replay
 from openrft.rollout.native import schema_compiler, stop_ids_of
 from openrft.rollout.outage import Patience
-from openrft.training.batch import Cutter, GroupToTrain, Microbatch, Minibatch, packed_tokens, padded_tokens
+from openrft.training.batch import Cutter, GroupToTrain, Microbatch, Minibatch
 from openrft.training.forward import completion_logprobs
 from openrft.training.loop import Batch
 from openrft.training.prompt_order import build_order
 from openrft.training.resolve import ReinforcementSettings
 from openrft.training.rollout_metrics import rollout_metrics
-from openrft.types import Engine, Grader, Rollout, RolloutGroup, SamplingParams, is_outage
+from openrft.training.sampling import training_sampling
+from openrft.types import Engine, Grader, Rollout, RolloutGroup, is_outage
 
 TRAINING_STREAM = 0  # which random numbers; evaluation has streams of its own
 
@@ -59,21 +60,10 @@ class Reinforcement:
         self._patience = patience
         self._algorithm = _algorithm(settings)
         self._reference = _reference(policy) if settings.kl_beta > 0 else None
-        self._sampling = SamplingParams(
-            max_tokens=settings.max_completion_tokens,
-            temperature=settings.temperature,
-            stop=settings.stop,
-            json_schema=json_schema,
-        )
+        self._sampling = training_sampling(settings, json_schema)
         self._compiler = schema_compiler(policy.network, policy.tokenizer)
         self._end_tokens = frozenset(stop_ids_of(policy.network, policy.tokenizer))
-        self._cutter = Cutter(
-            most_tokens=settings.microbatch_tokens,
-            measure=padded_tokens if policy.decoder is None else packed_tokens,
-            pad_id=policy.tokenizer.pad_token_id,
-            device=policy.network.device,
-            tell=tell,
-        )
+        self._cutter = Cutter.of_policy(policy, most_tokens=settings.microbatch_tokens, tell=tell)
 
     def next_batch(self, step: int, clock: PhaseClock | None = None) -> Batch:
         """Sample and grade the groups of the 0-based ``step`` and give each rollout its advantage.

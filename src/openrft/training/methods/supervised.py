@@ -11,7 +11,7 @@ import torch
 from openrft.models.load import Policy
 from openrft.rollout.clock import PhaseClock
 from openrft.rollout.supervised import Demonstration
-from openrft.training.batch import Cutter, GroupToTrain, Microbatch, Minibatch, packed_tokens, padded_tokens
+from openrft.training.batch import Cutter, GroupToTrain, Microbatch, Minibatch
 from openrft.training.choices import Hyperparameters
 from openrft.training.forward import logprobs_and_hits
 from openrft.training.loop import Batch
@@ -63,13 +63,7 @@ class Supervised:
         self._rows = rows
         self._order = Epochs(len(rows), settings.batch_size, seed)
         self._engine = engine
-        self._cutter = Cutter(
-            most_tokens=settings.microbatch_tokens,
-            measure=padded_tokens if policy.decoder is None else packed_tokens,
-            pad_id=policy.tokenizer.pad_token_id,
-            device=policy.network.device,
-            tell=tell,
-        )
+        self._cutter = Cutter.of_policy(policy, most_tokens=settings.microbatch_tokens, tell=tell)
 
     def next_batch(self, step: int, clock: PhaseClock | None = None) -> Batch:
         """The rows of the 0-based ``step``: a function of (seed, step), so that a resumed run trains on the same."""
