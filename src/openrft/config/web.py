@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+MASK = "**********"
+"""What is shown in place of a header's value."""
+
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
@@ -42,8 +45,21 @@ def wrong_headers(headers: Any) -> Iterator[tuple[str, str]]:
             yield f".{name}", f"expected a text, but got {type(value).__name__}"
         elif not _HEADER_VALUE.fullmatch(value):
             yield f".{name}", "the value has line ends or letters outside ASCII, which a header cannot carry"
+        elif value == MASK:
+            yield f".{name}", "this is the mask that answers show in its place; write the value itself"
 
 
 def shown_address(url: str) -> str:
     """``url`` for messages: without its query, which may hold a key."""
     return url.partition("?")[0].partition("#")[0]
+
+
+def masked(value: Any) -> Any:
+    """``value`` with the headers of every endpoint in it masked: they hold passwords."""
+    if isinstance(value, dict):
+        return {key: _mask(inner) if key == "headers" else masked(inner) for key, inner in value.items()}
+    return [masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _mask(headers: Any) -> Any:
+    return dict.fromkeys(headers, MASK) if isinstance(headers, dict) else None if headers is None else MASK

@@ -15,7 +15,7 @@ from openrft.evaluation.verdict import difference_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_COLUMNS = ("model", "loss per row", "loss per token", "tokens that were the likeliest")
+COLUMNS = ("model", "loss per row", "loss per token", "tokens that were the likeliest")
 
 
 def to_terminal(report: LossReport, *, max_rows: int = 3) -> RenderableType:
@@ -28,17 +28,17 @@ def to_terminal(report: LossReport, *, max_rows: int = 3) -> RenderableType:
     parts: list[RenderableType] = [Text(show_controls(report.sentence), style=STYLES[report.outcome]), Text()]
     if report.arms:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        for number, column in enumerate(_COLUMNS):
+        for number, column in enumerate(COLUMNS):
             table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
-        for cells in _cells(report):
+        for cells in loss_cells(report):
             table.add_row(*(Text(cell) for cell in cells))
         parts += [table, Text()]
     parts += [Text(f"• {show_controls(note)}") for note in report.notes]
-    worse = _worse_rows(report)[:max_rows]
+    worse = worse_rows(report)[:max_rows]
     if worse:
-        parts += [Text(), Text(_worse_heading(report, len(worse)), style="bold")]
+        parts += [Text(), Text(worse_heading(report, len(worse)), style="bold")]
     for row in worse:
-        parts += [Text(), Text(_row_heading(row), style="bold")]
+        parts += [Text(), Text(row_heading(row), style="bold")]
         for label, text in (("prompt", row.prompt_text), ("answer", row.answer)):
             parts.append(Text(f"{label:>6}  {shorten(show_controls(text), 300)}"))
     return Group(*parts)
@@ -50,8 +50,8 @@ def to_markdown(report: LossReport, *, curve_path: PurePath | str | None = None,
     if curve_path is not None:
         lines += [f"![Learning curve]({quote(str(curve_path).replace(os.sep, '/'))})", ""]
     if report.arms:
-        lines += ["## Base against tuned", "", f"| {' | '.join(_COLUMNS)} |", "| --- | ---: | ---: | ---: |"]
-        lines += [f"| {' | '.join(markdown_text(cell) for cell in cells)} |" for cells in _cells(report)]
+        lines += ["## Base against tuned", "", f"| {' | '.join(COLUMNS)} |", "| --- | ---: | ---: | ---: |"]
+        lines += [f"| {' | '.join(markdown_text(cell) for cell in cells)} |" for cells in loss_cells(report)]
         lines += [""]
     if report.paired is not None:
         lines += [f"Difference per row, paired: {difference_text(report.paired)} (95 %); below zero is better.", ""]
@@ -61,27 +61,30 @@ def to_markdown(report: LossReport, *, curve_path: PurePath | str | None = None,
     facts = {"weights that ship": f"those of step {report.shipped_step}"} | report.job
     lines += ["## The job", ""]
     lines += [f"- {markdown_text(str(name))}: {markdown_text(str(value))}" for name, value in facts.items()]
-    worse = _worse_rows(report)
+    worse = worse_rows(report)
     if report.arms:
-        lines += ["", f"## {_worse_heading(report, min(max_rows, len(worse)))}", ""]
+        lines += ["", f"## {worse_heading(report, min(max_rows, len(worse)))}", ""]
     for row in worse[:max_rows]:
-        lines += [f"### {markdown_text(_row_heading(row))}", ""]
+        lines += [f"### {markdown_text(row_heading(row))}", ""]
         for label, text in (("Prompt", row.prompt_text), ("Answer", row.answer)):
             lines += [f"{label}:", "", fenced(shorten(text, 2_000)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _cells(report: LossReport) -> list[list[str]]:
+def loss_cells(report: LossReport) -> list[list[str]]:
+    """Both models under :data:`COLUMNS`."""
     return [
         [arm.name, f"{arm.loss:.4f}", f"{arm.token_mean_loss:.4f}", f"{arm.token_accuracy:.1%}"] for arm in report.arms
     ]
 
 
-def _worse_rows(report: LossReport) -> list[LossChange]:
+def worse_rows(report: LossReport) -> list[LossChange]:
+    """Worst first."""
     return [row for row in report.rows if row.difference > 1e-9]
 
 
-def _worse_heading(report: LossReport, shown: int) -> str:
+def worse_heading(report: LossReport, shown: int) -> str:
+    """``Rows that got worse: 3 of 48, 3 shown, worst first``."""
     if report.paired is None:
         return "Rows that got worse: not measured"
     if not report.paired.losses:
@@ -89,5 +92,6 @@ def _worse_heading(report: LossReport, shown: int) -> str:
     return f"Rows that got worse: {report.paired.losses} of {report.paired.num_examples}, {shown} shown, worst first"
 
 
-def _row_heading(row: LossChange) -> str:
+def row_heading(row: LossChange) -> str:
+    """``line 7: 0.512 → 0.843 (+0.331)``."""
     return f"line {row.line}: {row.base_loss:.3f} → {row.tuned_loss:.3f} ({row.difference:+.3f})"

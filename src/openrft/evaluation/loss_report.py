@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from openrft.evaluation.curve import CurvePoint
 from openrft.evaluation.losses import LossEvaluation
+from openrft.evaluation.report import worst_and_best
 from openrft.evaluation.selection import SelectionFacts
 from openrft.evaluation.statistics import Interval, PairedDifference, paired_difference
 from openrft.evaluation.time_spent import TimeSpent
@@ -61,7 +62,7 @@ class LossReport:
     arms: list[LossArm]  # base and tuned; empty where there are no held-out rows
     paired: PairedDifference | None  # None with fewer than two rows
     rows: list[LossChange]  # those that got worse most come first
-    num_rows_left_out: int
+    num_rows_left_out: int  # those between the worst and the best
     selection: SelectionFacts | None
     curve: list[CurvePoint]
     time_spent: TimeSpent | None = None
@@ -194,8 +195,8 @@ def build_loss_report(
         shipped_step=shipped_step,
         arms=[_arm(one) for one in (base, tuned) if one is not None],
         paired=paired,
-        rows=changes[:max_rows],
-        num_rows_left_out=len(changes[max_rows:]),
+        rows=worst_and_best(changes, max_rows),
+        num_rows_left_out=max(0, len(changes) - max_rows),
         selection=selection,
         curve=list(curve),
         time_spent=time_spent,

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import os
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from openrft.evaluation.comparison import Comparison
+from openrft.evaluation.cells import (
+    ARM_COLUMNS,
+    COLUMNS,
+    INTERVALS_TEXT,
+    SLICE_COLUMNS,
+    SLICES_TEXT,
+    TRIES_COLUMNS,
+    arm_cells,
+    comparison_cells,
+    comparison_rows,
+    corrected_text,
+    facts,
+    p_value_text,
+    row_heading,
+    scores_text,
+    slice_cells,
+    tries_cells,
+    tries_name,
+    worse_heading,
+    worse_rows,
+)
 from openrft.evaluation.noticed import noticed_lines
 from openrft.evaluation.report import Arm, Report, RowChange
-from openrft.evaluation.slices import Slice
-from openrft.evaluation.statistics import Interval
 from openrft.evaluation.time_spent import TimeSpent, speed_text, table
 from openrft.evaluation.tries import Tries
 from openrft.evaluation.untrusted import fenced, markdown_text, shorten, show_controls
-from openrft.evaluation.verdict import difference_text, interval_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,9 +40,6 @@ if TYPE_CHECKING:
 STYLES = {"better": "bold green", "worse": "bold red", "no change": "bold yellow", "not measured": "bold yellow"}
 """Of a verdict, by its outcome."""
 _SHOWN_CHARACTERS = 2_000  # of one prompt or output in Markdown; the JSON holds all
-_COLUMNS = ("metric", "base", "tuned", "difference (paired)", "p", "better / same / worse")
-_TRIES_COLUMNS = ("best of", "base", "tuned", "difference (paired)", "p", "better / same / worse")
-_SLICE_COLUMNS = ("slice", "rows", "base", "tuned", "difference (paired)", "p, corrected")
 _SHOWN_OVERLAPS = 50
 _TIME_COLUMNS = ("phase", "seconds", "share")
 
@@ -40,17 +54,17 @@ def to_terminal(report: Report, *, max_rows: int = 3) -> RenderableType:
     parts: list[RenderableType] = [Text(show_controls(report.sentence), style=STYLES[report.outcome])]
     # Four columns fit into 80 characters; the other two are said for the primary result below.
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for number, column in enumerate(_COLUMNS[:4]):
+    for number, column in enumerate(COLUMNS[:4]):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
-    for cells in _rows(report):
+    for cells in comparison_rows(report):
         table.add_row(*(Text(cell) for cell in cells[:4]))
     parts += [Text(), table, Text(), *_counts_line(report), *_tries_line(report), *_slices_to_terminal(report)]
     parts += [Text(f"• {show_controls(note)}") for note in report.notes]
-    worse = _worse_rows(report)[:max_rows]
+    worse = worse_rows(report)[:max_rows]
     if worse:
-        parts += [Text(), Text(_worse_heading(report, len(worse)), style="bold")]
+        parts += [Text(), Text(worse_heading(report, len(worse)), style="bold")]
     for row in worse:
-        parts += [Text(), Text(_row_heading(row), style="bold")]
+        parts += [Text(), Text(row_heading(row), style="bold")]
         for label, text in (("prompt", row.prompt_text), ("base", row.base_output), ("tuned", row.tuned_output)):
             parts.append(Text(f"{label:>6}  {shorten(show_controls(text), 300)}"))
     return Group(*parts)
@@ -62,7 +76,7 @@ def to_markdown(report: Report, *, curve_path: PurePath | str | None = None, max
     if curve_path is not None:
         lines += [f"![Learning curve]({_image_target(curve_path)})", ""]
     lines += ["## Base against tuned", "", *_markdown_table(report), ""]
-    lines += ["Intervals are 95 %. The first line is the primary result; the others are reported beside it.", ""]
+    lines += [INTERVALS_TEXT, ""]
     lines += ["## What to know about these numbers", ""]
     lines += [f"- {markdown_text(note)}" for note in report.notes]
     if report.noticed:
@@ -76,9 +90,11 @@ def to_markdown(report: Report, *, curve_path: PurePath | str | None = None, max
     lines += ["", "## Completions", "", *_arms_table(report.arms), ""]
     if report.time_spent is not None:
         lines += ["## Where the time went", "", *time_table(report.time_spent), ""]
-    lines += ["## The job", "", *_facts(report), ""]
-    worse = _worse_rows(report)
-    lines += [f"## {_worse_heading(report, min(max_rows, len(worse)))}", ""]
+    lines += ["## The job", ""]
+    lines += [f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in facts(report).items()]
+    lines += [""]
+    worse = worse_rows(report)
+    lines += [f"## {worse_heading(report, min(max_rows, len(worse)))}", ""]
     for row in worse[:max_rows]:
         lines += _markdown_row(row)
     return "\n".join(lines).rstrip() + "\n"
@@ -112,14 +128,14 @@ def _counts_line(report: Report) -> list[RenderableType]:
     if paired is None:
         return []
     counts = f"{paired.wins} better, {paired.ties} the same, {paired.losses} worse"
-    return [Text(f"Rows: {counts} (sign-flip test p {_p_value_text(paired.p_value, equals='= ')})."), Text()]
+    return [Text(f"Rows: {counts} (sign-flip test p {p_value_text(paired.p_value, equals='= ')})."), Text()]
 
 
 def _tries_line(report: Report) -> list[RenderableType]:
     from rich.text import Text
 
     shown = [
-        f"{_tries_name(one)} {one.comparison.base_mean:.2f} → {one.comparison.tuned_mean:.2f}"
+        f"{tries_name(one)} {one.comparison.base_mean:.2f} → {one.comparison.tuned_mean:.2f}"
         for one in report.tries
         if one.k > 1
     ]
@@ -133,73 +149,33 @@ def _slices_to_terminal(report: Report) -> list[RenderableType]:
     if not report.slices:
         return []
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for number, column in enumerate(("slice (exploratory)", "rows", "base", "tuned", *_SLICE_COLUMNS[4:])):
+    for number, column in enumerate(("slice (exploratory)", "rows", "base", "tuned", *SLICE_COLUMNS[4:])):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
     for one in report.slices:
         means = (one.comparison.base_mean, one.comparison.tuned_mean)
         shown = ["–" if mean is None else f"{mean:.2f}" for mean in means]
-        name, change = show_controls(f"{one.key}: {one.value}"), _cells(one.comparison)[3]
-        table.add_row(*(Text(cell) for cell in (name, str(one.num_rows), *shown, change, _corrected_text(one))))
+        name, change = show_controls(f"{one.key}: {one.value}"), comparison_cells(one.comparison)[3]
+        table.add_row(*(Text(cell) for cell in (name, str(one.num_rows), *shown, change, corrected_text(one))))
     return [table, Text()]
 
 
-def _p_value_text(p_value: float, equals: str = "") -> str:
-    return "< 0.001" if p_value < 0.001 else f"{equals}{p_value:.3f}"
-
-
-def _rows(report: Report) -> list[list[str]]:
-    """The cells of the main table: the primary result, what the monitor grader says of it, the others."""
-    rows = [_cells(comparison) for comparison in report.comparisons]
-    if report.monitor is not None:
-        rows.insert(1, ["by the monitor grader", *_cells(report.monitor)[1:]])
-    return rows
-
-
-def _cells(comparison: Comparison) -> list[str]:
-    paired = comparison.paired
-    name = f"{comparison.metric}, {comparison.mode}"
-    base = _mean_text(comparison.base_mean, comparison.base_interval)
-    tuned = _mean_text(comparison.tuned_mean, comparison.tuned_interval)
-    if paired is None:
-        return [name, base, tuned, "–", "–", "–"]
-    counts = f"{paired.wins} / {paired.ties} / {paired.losses}"
-    return [name, base, tuned, difference_text(paired), _p_value_text(paired.p_value), counts]
-
-
-def _mean_text(mean: float | None, interval: Interval | None) -> str:
-    return "–" if mean is None or interval is None else f"{mean:.2f} {interval_text(interval)}"
-
-
 def _markdown_table(report: Report) -> list[str]:
-    return [_header(_COLUMNS), *(f"| {' | '.join(row)} |" for row in _rows(report))]
+    return [_header(COLUMNS), *(f"| {' | '.join(row)} |" for row in comparison_rows(report))]
 
 
 def _tries_table(tries: list[Tries]) -> list[str]:
-    lines = [_header(_TRIES_COLUMNS)]
+    lines = [_header(TRIES_COLUMNS)]
     for one in tries:
-        lines.append(f"| {' | '.join([_tries_name(one), *_cells(one.comparison)[1:]])} |")
+        lines.append(f"| {' | '.join(tries_cells(one))} |")
     return lines
-
-
-def _tries_name(tries: Tries) -> str:
-    return f"pass@{tries.k}" if tries.comparison.metric == "pass@k" else f"best score of {tries.k}"
 
 
 def _slices_table(report: Report) -> list[str]:
-    text = (
-        "Mean score, sampled. Nobody said beforehand which of these matters, and of many one looks remarkable by "
-        "chance: the p-values are corrected for all lines (Holm), the intervals are not."
-    )
-    lines = [text, "", _header(_SLICE_COLUMNS)]
+    lines = [SLICES_TEXT, "", _header(SLICE_COLUMNS)]
     for one in report.slices:
-        name = markdown_text(f"{one.key}: {one.value}")
-        cells = [name, str(one.num_rows), *_cells(one.comparison)[1:4], _corrected_text(one)]
-        lines.append(f"| {' | '.join(cells)} |")
+        name, *cells = slice_cells(one)
+        lines.append(f"| {' | '.join([markdown_text(name), *cells])} |")
     return lines
-
-
-def _corrected_text(one: Slice) -> str:
-    return "–" if one.p_value_holm is None else _p_value_text(one.p_value_holm)
 
 
 def _leakage_lines(report: Report) -> list[str]:
@@ -216,7 +192,7 @@ def _leakage_lines(report: Report) -> list[str]:
     if len(leakage.rows) > _SHOWN_OVERLAPS:
         lines.append(f"- and {len(leakage.rows) - _SHOWN_OVERLAPS} more, in report.json")
     if leakage.without is not None:
-        lines += ["", "Without them:", "", _header(_COLUMNS), f"| {' | '.join(_cells(leakage.without))} |"]
+        lines += ["", "Without them:", "", _header(COLUMNS), f"| {' | '.join(comparison_cells(leakage.without))} |"]
     return lines
 
 
@@ -225,60 +201,19 @@ def _header(columns: tuple[str, ...]) -> str:
 
 
 def _arms_table(arms: list[Arm]) -> list[str]:
-    header = ("model", "decoding", "rows", "samples per row", "ungraded", "tokens, mean", "cut at the limit")
-    lines = [f"| {' | '.join(header)} |", "| --- | --- |" + " ---: |" * (len(header) - 2)]
+    lines = [f"| {' | '.join(ARM_COLUMNS)} |", "| --- | --- |" + " ---: |" * (len(ARM_COLUMNS) - 2)]
     for arm in arms:
-        ungraded = f"{arm.num_ungraded} of {arm.num_completions}"
-        cells: list[Any] = [markdown_text(arm.name), arm.mode, arm.num_examples, arm.num_samples, ungraded]
-        cells += [f"{arm.completion_tokens_mean:.1f}", f"{arm.truncated_share:.1%}"]
-        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+        name, *cells = arm_cells(arm)
+        lines.append(f"| {' | '.join([markdown_text(name), *cells])} |")
     return lines
 
 
-def _facts(report: Report) -> list[str]:
-    facts = {
-        "checkpoint that ships": f"step {report.shipped_step}",
-        "rows": "test: untouched" if report.rows_kind == "test" else "validation",
-        "correction for choosing the checkpoint": report.correction,
-        "a sample passes with a score of at least": f"{report.pass_threshold:g}",
-    }
-    if report.selection is not None:
-        steps = ", ".join(str(step) for step in report.selection.candidate_steps)
-        facts["checkpoints it was chosen from"] = f"steps {steps}"
-        facts["expected optimism of the choice, on the rows it was made with"] = (
-            f"{report.selection.expected_optimism:.3f}"
-        )
-    facts |= {str(name): str(value) for name, value in report.job.items()}
-    return [f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in facts.items()]
-
-
-def _worse_rows(report: Report) -> list[RowChange]:
-    return [row for row in report.rows if row.difference < -1e-9]
-
-
-def _worse_heading(report: Report, shown: int) -> str:
-    paired = report.primary.paired
-    if paired is None:
-        return "Rows that got worse: not measured"
-    if not paired.losses:
-        return "Rows that got worse: none"
-    return f"Rows that got worse: {paired.losses} of {paired.num_examples}, {shown} shown, worst first"
-
-
-def _row_heading(row: RowChange) -> str:
-    return f"line {row.line}: {row.base_mean:.2f} → {row.tuned_mean:.2f} ({row.difference:+.2f})"
-
-
-def _scores_text(scores: list[float | None]) -> str:
-    return ", ".join("ungraded" if score is None else f"{score:g}" for score in scores)
-
-
 def _markdown_row(row: RowChange) -> list[str]:
-    lines = [f"### {markdown_text(_row_heading(row))}", ""]
+    lines = [f"### {markdown_text(row_heading(row))}", ""]
     texts = (
         ("Prompt", row.prompt_text),
-        (f"Base (scores {_scores_text(row.base_scores)})", row.base_output),
-        (f"Tuned (scores {_scores_text(row.tuned_scores)})", row.tuned_output),
+        (f"Base (scores {scores_text(row.base_scores)})", row.base_output),
+        (f"Tuned (scores {scores_text(row.tuned_scores)})", row.tuned_output),
     )
     for label, text in texts:
         lines += [f"{label}:", "", fenced(shorten(text, _SHOWN_CHARACTERS)), ""]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from openrft.dataset.compare import OverlapSearch
 from openrft.evaluation import verdict
@@ -74,7 +74,7 @@ class Report:
     comparisons: list[Comparison]  # the first is the primary result
     arms: list[Arm]
     rows: list[RowChange]  # sampled; those that got worse most come first
-    num_rows_left_out: int  # beyond ``max_rows``; those that got better most are the first to go
+    num_rows_left_out: int  # beyond ``max_rows``; those between the worst and the best
     selection: SelectionFacts | None
     curve: list[CurvePoint]
     time_spent: TimeSpent | None = None  # None: there was no training to tell of
@@ -193,6 +193,8 @@ class Report:
         )
 
 
+_Change = TypeVar("_Change")
+
 _SELECTION_FIELDS = {one.name for one in fields(SelectionFacts)}
 
 
@@ -225,7 +227,7 @@ def build_report(
     """
     units = clusters or {}
     sampled = row_pairs(base_sampled, tuned_sampled)
-    comparisons = _both_metrics("sampled", sampled, pass_threshold, units)
+    comparisons = _both_metrics(base_sampled.mode, sampled, pass_threshold, units)
     arms = [base_sampled, tuned_sampled]
     if base_greedy is not None and tuned_greedy is not None:
         comparisons += _both_metrics("greedy", row_pairs(base_greedy, tuned_greedy), pass_threshold, units)
@@ -238,8 +240,8 @@ def build_report(
         shipped_step=tuned_sampled.step,
         comparisons=comparisons,
         arms=[_arm(evaluation) for evaluation in arms],
-        rows=changes[:max_rows],
-        num_rows_left_out=len(changes[max_rows:]),
+        rows=worst_and_best(changes, max_rows),
+        num_rows_left_out=max(0, len(changes) - max_rows),
         selection=selection,
         curve=list(curve),
         time_spent=time_spent,
@@ -249,6 +251,12 @@ def build_report(
         monitor=second_opinion(base_sampled, tuned_sampled, units),
         noticed=list(noticed),
     )
+
+
+def worst_and_best(changes: Sequence[_Change], most: int) -> list[_Change]:
+    """Of changes in their order, worst first: all, or the worst three quarters of ``most`` and the best quarter."""
+    best = most // 4
+    return [*changes[: most - best], *changes[len(changes) - best :]] if len(changes) > most else list(changes)
 
 
 def _both_metrics(

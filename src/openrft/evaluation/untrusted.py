@@ -1,7 +1,8 @@
-"""Text that a model or a user wrote, made harmless for a terminal and for Markdown; nothing is dropped in silence."""
+"""Text that a model or a user wrote, made harmless for terminal, Markdown and HTML; nothing is dropped in silence."""
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -18,12 +19,24 @@ _INLINE = re.compile(
 _LEADING = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[#\[=])|(?=[+-](?:[\s-]|$)))")
 
 
+# No letter, digit or blank needs a look.
+_ESCAPED_IN_HTML = re.compile(r"[^\w \n]+")
+
+
 def show_controls(text: str) -> str:
     r"""Every character that would act instead of being seen becomes its escape, such as ``\x1b``; newlines stay.
 
     Emoji that are joined by zero-width joiners come apart, which is the price of showing hidden text.
     """
     return "".join(character if _is_plain(character) else _escape(character) for character in text)
+
+
+def html_text(text: str) -> str:
+    """HTML that shows the text and nothing else: markup is escaped, and what would act unseen becomes ``⟨U+202E⟩``.
+
+    The escape stands in a ``span`` of the class ``hidden``, by which it differs from a text that only says so.
+    """
+    return _ESCAPED_IN_HTML.sub(_html_escape, text)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -42,6 +55,18 @@ def markdown_text(text: str) -> str:
     """One line of Markdown that reads as the text does: no markup, HTML, link or table border in it acts."""
     line = re.sub(r"\s+", " ", show_controls(text)).strip()
     return _LEADING.sub(r"\1\\", _INLINE.sub(r"\\\g<0>", line))
+
+
+def _html_escape(run: re.Match[str]) -> str:
+    """Of a run of characters that are not letters: most of them stay."""
+    shown, hidden = [], False
+    for character in run[0]:
+        is_hidden = not _is_plain(character) or unicodedata.category(character) == "Cn"
+        if is_hidden != hidden:
+            shown.append("</span>" if hidden else '<span class="hidden">')
+            hidden = is_hidden
+        shown.append(f"⟨U+{ord(character):04X}⟩" if is_hidden else html.escape(character))
+    return "".join(shown) + ("</span>" if hidden else "")
 
 
 def _is_plain(character: str) -> bool:

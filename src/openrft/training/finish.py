@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from openrft.dataset import OverlapSearch, find_overlap
 from openrft.evaluation.curve import CurvePoint, draw_curve
 from openrft.evaluation.evaluation import Evaluation
+from openrft.evaluation.html_report import Record, to_html
 from openrft.evaluation.render import to_markdown
 from openrft.evaluation.report import build_report
 from openrft.evaluation.selection import SelectionFacts, select_evaluation
@@ -18,6 +20,7 @@ from openrft.models.checkpoint import list_checkpoints
 from openrft.models.export import export_policy, model_card
 from openrft.training.alarms import as_noticed
 from openrft.training.foreground import ForegroundRun
+from openrft.training.run_folder import read_rows
 
 CURVE_FILE = "curve.svg"
 
@@ -71,8 +74,24 @@ def ship(run: ForegroundRun, report: Mapping[str, Any], markdown: str, *, figure
     """Export the weights in place with a model card, and write the report; the folder is complete then."""
     _export(run, int(report["shipped_step"]), markdown, figures)
     run.folder.write_text("report.md", markdown)
+    run.folder.write_text("report.html", _page(run, report))
     run.folder.write("report.json", report)
     run.folder.event(str(report["sentence"]))
+
+
+def _page(run: ForegroundRun, report: Mapping[str, Any]) -> str:
+    """The report as one HTML file to pass on."""
+    folder = run.folder
+    files = sorted((folder.path / "rollouts").glob("step-*.jsonl"))
+    record = Record(
+        report=report,
+        job=folder.read("job.json"),
+        config=folder.read("config.json"),
+        steps=folder.read_metrics(),
+        rollouts=[row for path in dict.fromkeys(files[:1] + files[-1:]) for row in read_rows(path)],
+        finished_at=time.time(),
+    )
+    return to_html(record)
 
 
 def overlap_of(run: ForegroundRun) -> OverlapSearch | None:

@@ -16,17 +16,7 @@ import torch
 from openrft.config.graders import GraderSpec, PythonSpec, judging_parts
 from openrft.config.job import Job
 from openrft.config.response_format import constraint_of
-from openrft.config.supervised import SupervisedMethod
-from openrft.dataset import (
-    MAX_SUPERVISED_ROWS,
-    MAX_TRAINING_ROWS,
-    MAX_VALIDATION_ROWS,
-    MIN_SUPERVISED_ROWS,
-    Dataset,
-    check_overlap,
-    check_prompt_lengths,
-    read_examples,
-)
+from openrft.dataset import Dataset, check_overlap, check_prompt_lengths, read_examples, row_limits
 from openrft.errors import DatasetError, InvalidRequest, Problem
 from openrft.graders import build_grader, check_grader
 from openrft.graders.sandbox import find_isolation
@@ -237,7 +227,7 @@ def read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
         if file is None:
             continue
         try:
-            least, most = _limits(job, name)
+            least, most = row_limits(job.method.type, name)
             datasets[name] = read_examples(Path(file), method=job.method.type, min_rows=least, max_rows=most)
         except DatasetError as error:
             problems += error.problems
@@ -252,14 +242,6 @@ def read_datasets(job: Job, progress: Progress) -> dict[str, Dataset]:
             for warning in check_overlap(datasets["training_file"], datasets[name]):
                 progress.note(str(warning), "warn")
     return datasets
-
-
-def _limits(job: Job, file: str) -> tuple[int, int]:
-    """OpenAI's limits on the number of rows of one of the job's files: least and most."""
-    is_training = file == "training_file"
-    if isinstance(job.method, SupervisedMethod):
-        return MIN_SUPERVISED_ROWS if is_training else 1, MAX_SUPERVISED_ROWS
-    return 1, MAX_TRAINING_ROWS if is_training else MAX_VALIDATION_ROWS
 
 
 def refuse_tools(datasets: dict[str, Dataset]) -> None:

@@ -42,3 +42,14 @@ class Silence:
 
     def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
         """Ignored."""
+
+
+class Notes(Silence):
+    """Keeps what people should read, for a single JSON document at the end."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+        """Kept."""
+        self.messages.append(message if level == "info" else f"{level}: {message}")

@@ -11,7 +11,7 @@
     ├── checkpoints/             the three best, the best of the smoothed curve, and the last
     ├── model/                   what ships: a Hugging Face folder
     ├── profile/                 with --profile: traces of where the time went
-    └── report.md, report.json, curve.svg
+    └── report.html, report.md, report.json, curve.svg
 
 A step is recorded once: its rollouts and evaluations are files named after it, its metrics one line. After a crash
 the run goes back to its last checkpoint, forgets what came later, and records those steps again, the same.

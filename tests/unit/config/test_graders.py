@@ -247,6 +247,7 @@ def content(*parts: Any) -> dict[str, Any]:
         ({**ENDPOINT, "rate_limit": 0}, "grader.rate_limit", "greater than 0"),
         ({**ENDPOINT, "headers": ["a"]}, "grader.headers", "a map of name to text"),
         ({**ENDPOINT, "headers": {"a b": "x"}}, "grader.headers.a b", "not a header's name"),
+        ({**ENDPOINT, "headers": {"X-Key": "**********"}}, "grader.headers.X-Key", "write the value itself"),
         ({**ENDPOINT, "headers": {"a": 5}}, "grader.headers.a", "expected a text, but got int"),
     ],
 )
