@@ -49,5 +49,5 @@ def ways(app: FastAPI) -> Iterator[Way]:
 MEANT_FOR_ALL = {"project_id", "key_id"}
 """Names that only admins' routes have, which reach every project on purpose."""
 
-NOT_IDS = {"name": "job.json", "step": "1", "example": "1", "rollout_id": "1", "evaluation_id": "1"}
+NOT_IDS = {"name": "job.json", "kind": "run", "step": "1", "example": "1", "rollout_id": "1", "evaluation_id": "1"}
 """Names that mean something only below the id before them."""

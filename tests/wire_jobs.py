@@ -10,6 +10,7 @@ import openai
 
 from openrft.store import Store
 from openrft.store.artifacts import step_artifact
+from openrft.store.rollout_index import index_of_file
 from openrft.store.rows import JobRow, Lease
 
 GRADER = {
@@ -72,11 +73,22 @@ def rollout_row(step: int, number: int, **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def record_step(store: Store, lease: Lease, step: int, rows: list[dict[str, Any]], **metrics: float | None) -> None:
-    """Record a step with its rollouts."""
+def record_step(
+    store: Store,
+    lease: Lease,
+    step: int,
+    rows: list[dict[str, Any]],
+    *,
+    is_indexed: bool = True,
+    **metrics: float | None,
+) -> None:
+    """Record a step with its rollouts, and as older versions did without their index."""
     key = step_artifact(lease.job_id, step, lease.epoch)
-    store.artifacts.write(key, [(json.dumps(row) + "\n").encode() for row in rows])
-    store.steps.record(lease, step, {"reward/mean": 0.5, **metrics}, total_steps=10, rollouts=key)
+    lines = [(json.dumps(row) + "\n").encode() for row in rows]
+    store.artifacts.write(key, lines)
+    index = index_of_file(lines) if is_indexed else None
+    measured = {"reward/mean": 0.5, **metrics}
+    store.steps.record(lease, step, measured, total_steps=10, rollouts=key, index=index)
 
 
 def read_job(store: Store, project_id: str, job_id: str) -> JobRow:

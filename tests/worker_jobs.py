@@ -20,6 +20,7 @@ from typing import Any
 from openrft.config.home import Home
 from openrft.config.settings import Settings
 from openrft.store import Store
+from openrft.store.rollout_index import line_sizes, unpacked
 from openrft.store.rows import JobRow, NewJob
 from openrft.worker.insist import Insist
 from openrft.worker.lifeline import started_at
@@ -252,6 +253,7 @@ def outcome(store: Store, job: JobRow) -> dict[str, Any]:
             for s in steps
         ],
         "rollouts": {s.step: rollouts(store, s.rollouts) for s in steps if s.rollouts is not None},
+        "rollout_index": rollout_index(store, job),
         "evaluations": {key.rpartition("/")[2]: json.loads(read(store, key)) for key in evaluations},
         "checkpoints": {(p.step, p.model_name.count(":")): (weights(store, p.artifact), p.metrics) for p in points},
         "events": [(kind, without_names(text.replace(job.id, "JOB"))) for kind, text in told],
@@ -317,6 +319,18 @@ def is_about_attempts(message: str) -> bool:
 
 def rollouts(store: Store, key: str) -> list[dict[str, Any]]:
     return [{**json.loads(line), "grading_seconds": 0} for line in read(store, key).splitlines()]
+
+
+def rollout_index(store: Store, job: JobRow) -> dict[int, list[Any]]:
+    """What is kept of each step's rollouts in numbers, after a look that it is of the step's own file."""
+    found = {}
+    for step in store.rollouts.steps(job.project_id, job.id):
+        if step.rollouts is not None:
+            ((key, packed),) = store.rollouts.columns(job.project_id, job.id, [step.step]).values()
+            index = unpacked(packed)
+            assert (key, index.line_bytes.tolist()) == (step.rollouts, line_sizes(read(store, key)))
+            found[step.step] = [index.examples, index.example.tolist(), str(index.reward), index.length.tolist()]
+    return found
 
 
 def weights(store: Store, prefix: str) -> dict[str, str]:

@@ -93,113 +93,15 @@ def test_max_points_thins_every_series_and_needs_room_for_a_peak(get, store: Sto
     assert get("metrics?max_points=3", status=400).json()["error"]["param"] == "max_points"
 
 
-# Rollouts
-
-
-@pytest.fixture
-def sampled(store: Store, lease: Lease) -> None:
-    """Three steps of four rollouts, some of them special."""
-    for step in (1, 2, 3):
-        rows = [rollout_row(step, number) for number in range(4)]
-        if step == 2:
-            error = {"kind": "other_error", "message": "broke"}
-            rows[1] = rollout_row(2, 1, reward=None, error=error, left_out="ungraded")
-            rows[2] |= {"left_out": "no_signal", "output": "the NEEDLE in it"}
-        if step == 3:
-            rows[3] |= {"sub_grades": {"part": {"score": None, "error": {"kind": "x", "message": "y"}, "replaced": None,
-                                                "sub_grades": {}}}}  # fmt: skip
-        record_step(store, lease, step, rows)
-
-
-def ids(answer: httpx2.Response) -> list[str]:
-    return [row["id"].removeprefix("rollout_") for row in answer.json()["data"]]
-
-
-@pytest.mark.usefixtures("sampled")
-def test_a_rollout_has_its_grade_whole_and_its_tokens_when_asked(get) -> None:
-    first = get("rollouts?sort=oldest&limit=1").json()["data"][0]
-    assert first == {
-        "id": "rollout_1_0", "object": "fine_tuning.job.rollout", "step": 1, "example": "example-0", "line": 1,
-        "sample": 0, "prompt": [{"role": "user", "content": "question 0"}], "output": "output 1.0",
-        "answer": "output 1.0", "reward": 0.0, "advantage": None, "left_out": None, "finish_reason": "stop",
-        "reasoning_tokens": 0, "policy_version": 0, "prompt_tokens": 3, "completion_tokens": 1,
-        "grade": {"grader": "exact", "score": 0.0, "error": None, "replaced": None, "explanation": "because",
-                  "printed": "", "seconds": 0.25, "usage": {}, "unparsed": False, "sub_grades": {}},
-    }  # fmt: skip
-    assert get("rollouts?tokens=true&limit=1&sort=oldest").json()["data"][0]["token_ids"] == [7]
-    assert get("rollouts/rollout_2_3").json()["sampling_logprobs"] == [-0.5] * 4
-    for unknown in ("rollout_9_0", "rollout_2_4", "rollout_x"):
-        assert get(f"rollouts/{unknown}", status=404).json()["error"]["param"] == "rollout_id"
-
-
-@pytest.mark.usefixtures("sampled")
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("step=2", ["2_0", "2_1", "2_2", "2_3"]),
-        ("sort=oldest&limit=3", ["1_0", "1_1", "1_2"]),
-        ("limit=3", ["3_0", "3_1", "3_2"]),
-        ("example=example-1&sort=oldest", ["1_1", "1_3", "2_1", "2_3", "3_1", "3_3"]),
-        ("min_reward=0.3&sort=oldest", ["1_3", "2_3", "3_3"]),
-        ("max_reward=0.05&sort=oldest", ["1_0", "2_0", "3_0"]),
-        ("left_out=any", ["2_1", "2_2"]),
-        ("left_out=no_signal", ["2_2"]),
-        ("left_out=none&step=2", ["2_0", "2_3"]),
-        ("errored=true&sort=oldest", ["2_1", "3_3"]),
-        ("errored=false&step=2", ["2_0", "2_2", "2_3"]),
-        ("search=needle", ["2_2"]),
-        ("search=Question 3&step=1", ["1_3"]),
-        ("sort=best&limit=4", ["1_3", "2_3", "3_3", "1_2"]),
-        ("sort=worst&step=2", ["2_0", "2_2", "2_3"]),
-        ("sort=longest&step=1", ["1_3", "1_2", "1_1", "1_0"]),
-        ("step=7", []),
-    ],
-)
-def test_rollouts_are_picked_and_sorted(get, query: str, expected: list[str]) -> None:
-    assert ids(get("rollouts?" + query)) == expected
-
-
-@pytest.mark.usefixtures("sampled")
-@pytest.mark.parametrize("query", ["sort=newest", "sort=oldest", "sort=best", "sort=longest", "example=example-0"])
-def test_pages_hold_every_rollout_once(get, query: str) -> None:
-    whole = ids(get(f"rollouts?{query}&limit=100"))
-    found, after = [], ""
-    while True:
-        page = get(f"rollouts?{query}&limit=2{after}")
-        found += ids(page)
-        if not page.json()["has_more"]:
-            break
-        after = f"&after={page.json()['next_cursor']}"
-    assert found == whole
-
-
-@pytest.mark.usefixtures("sampled")
-def test_a_page_goes_on_where_the_last_one_ended_while_steps_are_added(get, store: Store, lease: Lease) -> None:
-    page = get("rollouts?limit=3").json()
-    record_step(store, lease, 4, [rollout_row(4, number) for number in range(4)])
-    assert ids(get(f"rollouts?limit=2&after={page['next_cursor']}")) == ["3_3", "2_0"]
-
-
-@pytest.mark.usefixtures("sampled")
-def test_one_step_and_one_example_have_addresses_of_their_own(get) -> None:
-    assert ids(get("rollouts/steps/2?left_out=any")) == ["2_1", "2_2"]
-    assert ids(get("rollouts/examples/example-0?sort=oldest")) == ["1_0", "1_2", "2_0", "2_2", "3_0", "3_2"]
-    assert get("rollouts/steps/9", status=404).json()["error"]["param"] == "step"
-
-
-@pytest.mark.usefixtures("sampled")
-@pytest.mark.parametrize(
-    ("query", "param"),
-    [("after=junk", "after"), ("sort=best&after=rollout_2_1", "after"), ("limit=0", "limit"), ("sort=odd", "sort")],
-)
-def test_what_makes_no_sense_is_told(get, query: str, param: str) -> None:
-    assert get("rollouts?" + query, status=400).json()["error"]["param"] == param
-
-
-@pytest.mark.usefixtures("sampled")
-def test_rollouts_that_somebody_removed_are_skipped(get, store: Store, lease: Lease) -> None:
-    store.artifacts.delete(f"jobs/{lease.job_id}/rollouts/step-000002-e1.jsonl")
-    assert {one[0] for one in ids(get("rollouts?limit=100"))} == {"1", "3"}
+def test_bands_say_the_mean_the_lowest_and_the_highest_of_stretches_of_steps(get, store: Store, lease: Lease) -> None:
+    for step, value in enumerate((1.0, 3.0, float("nan"), 2.0, 2.0, 6.0, 0.0, 1.0, 4.0), start=1):
+        record_step(store, lease, step, [], value=value)
+    expected = {"steps": [2, 5, 7, 9], "values": [2.0, 2.0, 3.0, 2.5], "min": [1.0, 2.0, 0.0, 1.0],
+                "max": [3.0, 2.0, 6.0, 4.0]}  # fmt: skip
+    assert get("metrics?names=value&max_points=4&bands=true").json()["series"] == {"value": expected}
+    whole = get("metrics?names=value&bands=true&after_step=7").json()["series"]["value"]
+    assert whole == {"steps": [8, 9], "values": [1.0, 4.0], "min": [1.0, 4.0], "max": [1.0, 4.0]}
+    assert get("metrics?bands=true&max_points=3", status=400).json()["error"]["param"] == "max_points"
 
 
 # Evaluations and the report
@@ -316,13 +218,14 @@ def test_the_jobs_document_leaves_without_the_headers_of_its_grader(get, store: 
         assert shown["method"]["grader"]["graders"]["a"]["headers"] == {"X-Key": "**********"}
 
 
-@pytest.mark.usefixtures("sampled")
 @pytest.mark.parametrize(
     "path",
-    ["metrics", "rollouts", "rollouts/steps/1", "rollouts/examples/a", "rollouts/rollout_1_0", "evaluations",
+    ["metrics", "rollouts", "rollouts/steps/1", "rollouts/steps/1/groups", "rollouts/examples/a",
+     "rollouts/histogram", "rollouts/rollout_1_0", "evaluations",
      "evaluations/x", "report", "run_files", "run_files/documents/job.json", "stream"],
 )  # fmt: skip
-def test_another_project_sees_nothing_of_it(path: str, server, other_key: str, lease: Lease) -> None:
+def test_another_project_sees_nothing_of_it(path: str, server, other_key: str, store: Store, lease: Lease) -> None:
+    record_step(store, lease, 1, [rollout_row(1, 0)])
     with httpx2.Client(base_url=server.url, headers={"Authorization": f"Bearer {other_key}"}) as other:
         answer = other.get(f"/v1/fine_tuning/jobs/{lease.job_id}/{path}")
     assert answer.status_code == 404

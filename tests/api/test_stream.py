@@ -72,6 +72,13 @@ def test_whoever_comes_back_hears_later_events_only(http, store: Store, lease: L
     assert numbers(follow(http, lease, "?after=5")) == []
 
 
+def test_a_long_past_is_passed_over_but_for_its_newest_events(http, store: Store, lease: Lease) -> None:
+    store.queue.finish(lease, "cancelled", message="The job was cancelled")
+    assert numbers(follow(http, lease, "?newest=2")) == [3, 4]
+    assert numbers(follow(http, lease, "?newest=100")) == [1, 2, 3, 4]
+    assert numbers(follow(http, lease, "?newest=3&after=3")) == [4]
+
+
 def test_what_happens_while_somebody_listens_is_told_in_order_and_without_gaps(
     http, store: Store, project: Project, lease: Lease
 ) -> None:

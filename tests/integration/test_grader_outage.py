@@ -110,6 +110,7 @@ def outcome(run: Path) -> tuple[dict[str, Any], list[list[Any]]]:
     return weights, rollouts
 
 
+@pytest.mark.slow
 def test_a_run_with_an_outage_ends_like_one_without(server: ScoreServer, tmp_path: Path) -> None:
     job = write_job(tmp_path, server.url)
     with start(job, "--dir", tmp_path / "calm") as calm:

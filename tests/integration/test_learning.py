@@ -57,7 +57,7 @@ def test_the_tiny_model_learns_to_rank_genes_and_exports_a_plain_hugging_face_mo
     answer = tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
     evaluation = json.loads((next((tmp_path / "run/evaluations").glob("*[1-9]*-test-greedy.json"))).read_text())
     assert answer.partition("</think>")[2].strip() == evaluation["rows"][0]["outputs"][0].strip()
-    for name in ("report.md", "report.json", "curve.svg", "config.json", "metrics.jsonl"):
+    for name in ("report.html", "report.md", "report.json", "curve.svg", "config.json", "metrics.jsonl"):
         assert (tmp_path / "run" / name).stat().st_size > 0
 
 

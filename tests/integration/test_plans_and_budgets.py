@@ -84,7 +84,7 @@ def test_a_job_pauses_itself_and_goes_on_as_if_it_never_had(tmp_path: Path) -> N
         assert rewards(client, job) == rewards(client, whole)
 
 
-def test_a_server_plans_a_job_and_names_what_is_wrong_with_another(tmp_path: Path) -> None:
+def test_a_server_plans_and_rehearses_a_job_and_names_what_is_wrong_with_another(tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text((EXAMPLE / "valid.jsonl").read_text() + "not json\\n")
     with platform_server(tmp_path / "home") as server:
@@ -98,6 +98,16 @@ def test_a_server_plans_a_job_and_names_what_is_wrong_with_another(tmp_path: Pat
         assert made["reasons"]["learning_rate"]
         assert made["budget"][0]["name"] == "budget_tokens"
         assert str(tmp_path) not in str(made)
+        path = "/fine_tuning/rehearsals?rows=2&samples=2"
+        rehearsed: Any = client.post(path, body=body(files), cast_to=object)
+        assert rehearsed["object"] == "fine_tuning.rehearsal"
+        assert (rehearsed["num_rows"], rehearsed["num_samples"], rehearsed["training_file"]) == (2, 2, files[0])
+        assert isinstance(rehearsed["can_learn"], bool) and rehearsed["sentence"]
+        assert isinstance(rehearsed["notes"], list) and isinstance(made["notes"], list)
+        assert "/tmp" not in str(rehearsed)
+        for refused in ("rows=21", "samples=1"):
+            with pytest.raises(openai.BadRequestError):
+                client.post(f"/fine_tuning/rehearsals?{refused}", body=body(files), cast_to=object)
         assert list(client.fine_tuning.jobs.list()) == []  # nothing is kept
         wrong = client.files.create(file=bad, purpose="fine-tune").id
         with pytest.raises(openai.BadRequestError, match=f"{wrong}, line 49") as caught:

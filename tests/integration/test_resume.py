@@ -81,7 +81,7 @@ def weights(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("kind", ["full", "lora"])
+@pytest.mark.parametrize("kind", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_a_run_killed_at_any_moment_ends_with_the_same_weights_and_records(tmp_path: Path, kind: str) -> None:
     job = write_job(tmp_path / "job", weights=kind)
     drive(job, tmp_path / "calm")

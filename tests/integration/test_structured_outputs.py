@@ -79,6 +79,7 @@ def structured_resume_job(folder: Path, **settings: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_killed_run_under_a_schema_ends_with_the_same_weights_and_records(tmp_path: Path) -> None:
     job = structured_resume_job(tmp_path / "job", kl_beta=0.05)
     _, seconds = drive(job, tmp_path / "calm")

@@ -17,7 +17,7 @@ LAYERS = [
     {"training"},
     {"evaluation", "diagnosis"},
     {"rollout"},
-    {"store", "dataset", "graders", "models", "algorithms", "tracking"},
+    {"store", "dataset", "graders", "models", "algorithms", "tracking", "dashboard"},
     {"template"},
     {"config"},
     {"types"},

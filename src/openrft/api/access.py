@@ -13,16 +13,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from openrft.api.platform import Platforms
+from openrft.api.platform import Platform, Platforms
 from openrft.errors import Unauthorized
 from openrft.store.rows import ApiKey, Scope
 
-__all__ = ["Admin", "Caller", "Platforms", "Reader", "Writer", "admins", "known", "reads", "writes"]
+__all__ = [
+    "HEADER",
+    "Admin",
+    "Caller",
+    "Platforms",
+    "Reader",
+    "Writer",
+    "admins",
+    "check_key",
+    "cookie_name",
+    "known",
+    "reads",
+    "writes",
+]
+
+HEADER = "x-openrft"
+"""What a browser's page sends beside the cookie when it changes something."""
 
 _LONGEST_KEY = 500  # characters; ours have 54
+_HARMLESS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,18 +61,28 @@ def known(request: Request, platform: Platforms) -> Caller:
     Raises :class:`Unauthorized` without a key, or with one that opens nothing, and
     :class:`~openrft.errors.TooManyRequests` for a key that is used too much.
     """
-    plain = _key_of(request)
+    plain = _key_of(request) or _cookie_of(request, platform)
     if plain is None:
         raise Unauthorized(
             "You didn't provide an API key. Send it in an Authorization header using Bearer auth "
             "(Authorization: Bearer YOUR_KEY)"
         )
-    if len(plain) > _LONGEST_KEY:
-        raise Unauthorized("the API key is not valid: check it, or make a new one")
-    caller = Caller(key=platform.store.projects.authenticate(plain))
+    caller = check_key(platform, plain)
     request.app.state.rates.spend(caller.key.id)
     request.state.caller = caller
     return caller
+
+
+def check_key(platform: Platform, plain: str) -> Caller:
+    """The caller that the key ``plain`` belongs to. Raises :class:`Unauthorized` for one that opens nothing."""
+    if len(plain) > _LONGEST_KEY:
+        raise Unauthorized("the API key is not valid: check it, or make a new one")
+    return Caller(key=platform.store.projects.authenticate(plain))
+
+
+def cookie_name(platform: Platform) -> str:
+    """The cookie with a browser's key. Cookies do not tell ports apart, so the name does."""
+    return f"openrft_{urlsplit(platform.address).port or 80}"
 
 
 def _needs(scope: Scope) -> Callable[[Caller], Caller]:
@@ -80,6 +108,14 @@ Writer = Annotated[Caller, Depends(writes)]
 """A route's argument ``caller: Writer``: a key that may create, change and delete, and let models answer."""
 Admin = Annotated[Caller, Depends(admins)]
 """A route's argument ``caller: Admin``: a key that may also make projects and keys, and grant models to projects."""
+
+
+def _cookie_of(request: Request, platform: Platform) -> str | None:
+    """The key of a browser that has logged in (:mod:`openrft.api.session`)."""
+    plain = request.cookies.get(cookie_name(platform))
+    if plain and request.method not in _HARMLESS and HEADER not in request.headers:
+        raise Unauthorized(f"a page that changes something with a cookie has to send the header {HEADER}: 1")
+    return plain or None
 
 
 def _key_of(request: Request) -> str | None:

@@ -21,24 +21,37 @@ from openrft.api import (
     alarms,
     chat,
     checkpoints,
+    compare_evaluations,
+    comparisons,
     completions,
     eval_compare,
     eval_runs,
     evals,
     events,
+    examples,
+    exports,
+    file_preview,
     files,
     graders,
     health,
+    job_options,
+    job_settings,
     jobs,
+    left_out,
     models,
     observe,
+    pages,
     permissions,
     plans,
     projects,
+    rehearsals,
     responses,
     rollouts,
+    session,
     stream,
+    summaries,
     uploads,
+    usage,
     webhooks,
 )
 from openrft.api.access import known
@@ -50,23 +63,36 @@ from openrft.api.measures import Measures
 from openrft.api.observed import Observed
 from openrft.api.platform import Platform
 from openrft.api.rates import Rates
+from openrft.api.summaries import EndedJobs
+from openrft.api.visits import KeptVisits
 from openrft.config.reachable import restricted
 
 ROUTERS: tuple[APIRouter, ...] = (
     files.router,
+    file_preview.router,
     uploads.router,
     models.router,
     graders.router,
     permissions.router,
     projects.router,
     jobs.router,
+    job_options.router,
     plans.router,
+    rehearsals.router,
+    summaries.router,
+    comparisons.router,
     events.router,
     checkpoints.router,
     observe.router,
+    compare_evaluations.router,
+    job_settings.router,
     alarms.router,
+    left_out.router,  # before the rollouts, of which its name could be one
     rollouts.router,
+    examples.router,
+    exports.router,
     stream.router,
+    usage.router,
     webhooks.router,
     evals.router,
     eval_runs.router,
@@ -77,8 +103,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 """Every router under ``/v1``, in the order of the documentation."""
 
-OPEN_PATHS = health.PATHS
-"""What is answered without a key."""
+OPEN_PATHS = health.PATHS | pages.PATHS | {session.PATH}
+"""What is answered without a key: is it there, the dashboard's page and files, and the way to log in."""
 
 _THREADS = 64  # routes at work at once
 
@@ -100,11 +126,14 @@ def create_app(platform: Platform) -> FastAPI:
     app.state.measures = Measures()
     app.state.rates = Rates(platform.settings.server.requests_per_second)
     app.state.grader_runs = GraderRuns()
+    app.state.ended_jobs = EndedJobs()
+    app.state.visits = KeptVisits()
     for router in ROUTERS:
         app.include_router(router, prefix="/v1")
     app.include_router(health.router)
     app.add_api_route("/openapi.json", _show_document, methods=["GET"], include_in_schema=False)
-    app.router.routes.extend(health.open_routes(platform))
+    for routes in (health.open_routes(platform), session.open_routes(platform), pages.open_routes()):
+        app.router.routes.extend(routes)
     add_handlers(app)
     hosts = Hosts(urlsplit(platform.address).hostname or "", platform.settings.server.allowed_hosts)
     app.add_middleware(Guard, hosts=hosts, most_file_bytes=platform.settings.server.max_file_bytes)

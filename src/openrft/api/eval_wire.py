@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from openrft.api.job_wire import masked
+from openrft.config.web import masked
 from openrft.store.evals_rows import EvalRow, EvalRunRow, OutputItemRow
 
 IMAGE_TAG = "2025-05-08"

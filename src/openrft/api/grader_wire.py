@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openrft.config.graders import GraderSpec, parse_grader
-
-MASK = "**********"
-"""In place of the value of every header of an endpoint grader."""
+from openrft.config.web import MASK
 
 _IMAGE_TAG = "2025-05-08"  # what OpenAI fills in for a Python grader
 

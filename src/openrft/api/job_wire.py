@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from openrft.api.grader_wire import MASK
+from openrft.config.web import masked
 from openrft.store.rows import JobRow, JobStatus
 
 _ORDINARY_GROUP = 8  # completions per prompt at a compute_multiplier of 1
@@ -61,17 +61,6 @@ def shown_status(job: JobRow) -> JobStatus:
     if job.status == "running" and job.pause_requested:
         return "paused"
     return job.status
-
-
-def masked(value: Any) -> Any:
-    """``value`` with the headers of every endpoint in it masked: they hold passwords."""
-    if isinstance(value, dict):
-        return {key: _mask(inner) if key == "headers" else masked(inner) for key, inner in value.items()}
-    return [masked(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _mask(headers: Any) -> Any:
-    return dict.fromkeys(headers, MASK) if isinstance(headers, dict) else None if headers is None else MASK
 
 
 def _error(job: JobRow) -> dict[str, Any]:

@@ -26,7 +26,8 @@ _MOST_METADATA = 16  # of a job; no job has all of more
 @router.post("", openapi_extra=takes(JobRequest))
 def create_job(caller: Writer, platform: Platforms, body: JsonBody) -> dict[str, Any]:
     """Start a fine-tuning job. It answers at once; the files are read by the worker."""
-    job = platform.store.jobs.create(caller.project_id, read_job_request(platform, caller.project_id, body))
+    asked = read_job_request(platform, caller.project_id, body)
+    job = platform.store.jobs.create(caller.project_id, asked, created_by=caller.key.id)
     return job_wire(platform, job)
 
 

@@ -11,10 +11,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from openrft.api.access import Platforms, Reader
-from openrft.api.job_wire import masked
 from openrft.api.listing import Limit, at_most
 from openrft.api.platform import Platform
+from openrft.api.report_page import report_page
 from openrft.api.series import csv_of, series_of
+from openrft.api.stored_json import read_json
+from openrft.config.web import masked
 from openrft.errors import NotFound
 from openrft.evaluation.losses import LossEvaluation
 from openrft.store.artifacts import read_pieces
@@ -31,6 +33,7 @@ _MASKED = re.compile(r"(documents|checkpoints)/.*\.json")
 Names = Annotated[list[str] | None, Query(description="series to give, repeated or with commas; without it, all")]
 AfterStep = Annotated[int, Query(ge=-1, le=2**31 - 1, description="only later steps")]
 MaxPoints = Annotated[int | None, Query(description="most points of a series; peaks are kept")]
+Bands = Annotated[bool, Query(description="points are stretches of steps: their mean, with their min and max")]
 
 
 @router.get("/metrics")
@@ -42,26 +45,28 @@ def get_metrics(
     names: Names = None,
     after_step: AfterStep = -1,
     max_points: MaxPoints = None,
+    bands: Bands = False,
     format: Annotated[Literal["json", "csv"] | None, Query()] = None,
 ) -> Any:
     """Every series of the job, by our own names; as CSV, with ``format=csv`` or that in ``Accept``, a line a step."""
-    steps = _steps(platform, caller.project_id, fine_tuning_job_id, after_step)
     wanted = [one for name in names or () for one in name.split(",") if one]
     if format == "csv" or (format is None and "text/csv" in request.headers.get("accept", "")):
         headers = {"Content-Disposition": f'attachment; filename="{fine_tuning_job_id}-metrics.csv"'}
+        steps = _steps(platform, caller.project_id, fine_tuning_job_id, after_step)
         return StreamingResponse(csv_of(steps, wanted), media_type="text/csv; charset=utf-8", headers=headers)
+    last_step, measured = platform.store.steps.series(caller.project_id, fine_tuning_job_id, wanted, after=after_step)
     return {
         "object": "fine_tuning.job.metrics",
         "fine_tuning_job_id": fine_tuning_job_id,
-        "last_step": steps[-1].step if steps else None,
-        "series": series_of(steps, wanted, most_points=max_points),
+        "last_step": last_step,
+        "series": series_of(measured, wanted, most_points=max_points, bands=bands),
     }
 
 
 @router.get("/evaluations")
 def list_evaluations(caller: Reader, platform: Platforms, fine_tuning_job_id: str) -> dict[str, Any]:
     """Every pass over held-out rows, in the order of the steps."""
-    data = [_pass_object(name) for name in _passes(platform, caller.project_id, fine_tuning_job_id)]
+    data = [pass_object(name) for name in passes(platform, caller.project_id, fine_tuning_job_id)]
     return {
         "object": "list",
         "data": data,
@@ -82,15 +87,15 @@ def retrieve_evaluation(
 ) -> dict[str, Any]:
     """One pass: what it came to, and a page of its rows, each with every sample and its grades whole, or its loss."""
     name = evaluation_id + ".json"
-    if name not in _passes(platform, caller.project_id, fine_tuning_job_id):
+    if name not in passes(platform, caller.project_id, fine_tuning_job_id):
         raise NotFound(f"No such evaluation: {evaluation_id[:80]}", param="evaluation_id")
-    evaluation = json.loads(_read(platform, f"jobs/{fine_tuning_job_id}/evaluations/{name}"))
+    evaluation = read_json(_read(platform, f"jobs/{fine_tuning_job_id}/evaluations/{name}"))
     came_to = _losses_of(evaluation) if evaluation["mode"] == "loss" else _scores_of(evaluation["rows"])
     rows = evaluation.pop("rows")
     limit = at_most(limit, _MOST_ROWS)
     page = rows[after + 1 : after + 1 + limit]
     return {
-        **_pass_object(name),
+        **pass_object(name),
         **evaluation,
         "num_rows": len(rows),
         **came_to,
@@ -106,10 +111,13 @@ def get_report(
     caller: Reader,
     platform: Platforms,
     fine_tuning_job_id: str,
-    format: Annotated[Literal["json", "md"] | None, Query()] = None,
+    format: Annotated[Literal["json", "md", "html"] | None, Query()] = None,
 ) -> Response:
-    """Base against tuned on held-out rows; for people with ``format=md``, or ``text/markdown`` in ``Accept``."""
-    platform.store.jobs.get(caller.project_id, fine_tuning_job_id)
+    """Base against tuned on held-out rows; for people with ``format=md``, or ``text/markdown`` in ``Accept``.
+
+    ``format=html`` is the whole report in one file to pass on: charts, rows, samples, options, and no script.
+    """
+    job = platform.store.jobs.get(caller.project_id, fine_tuning_job_id)
     is_text = format == "md" or (format is None and "text/markdown" in request.headers.get("accept", ""))
     name = "report.md" if is_text else "report.json"
     try:
@@ -117,6 +125,8 @@ def get_report(
     except NotFound:
         message = f"job {fine_tuning_job_id} has no report yet; it is written once training is over"
         raise NotFound(message, param="fine_tuning_job_id") from None
+    if format == "html":
+        return report_page(platform, job, json.loads(content))
     return Response(content, media_type="text/markdown; charset=utf-8" if is_text else "application/json")
 
 
@@ -157,15 +167,17 @@ def _run_files(platform: Platform, project_id: str, job_id: str) -> Sequence[str
     return [key.removeprefix(folder + "/") for key in platform.store.artifacts.list(folder)]
 
 
-def _passes(platform: Platform, project_id: str, job_id: str) -> list[str]:
+def passes(platform: Platform, project_id: str, job_id: str) -> list[str]:
+    """The names of the files of all passes over held-out rows, in the order of the steps."""
     platform.store.jobs.get(project_id, job_id)
     keys = platform.store.artifacts.list(f"jobs/{job_id}/evaluations")
     return [name for key in keys if _PASS.fullmatch(name := key.rpartition("/")[2])]
 
 
-def _pass_object(name: str) -> dict[str, Any]:
+def pass_object(name: str) -> dict[str, Any]:
+    """One of these passes on the wire."""
     found = _PASS.fullmatch(name)
-    assert found is not None  # _passes picked it
+    assert found is not None  # passes picked it
     return {
         "id": name.removesuffix(".json"),
         "object": "fine_tuning.job.evaluation",

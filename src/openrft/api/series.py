@@ -1,34 +1,38 @@
-"""A job's metrics as series: picked by name, thinned out for charts without losing their peaks, or as CSV."""
+"""A job's metrics as series: thinned out for charts without losing their peaks, as bands, or as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from openrft.errors import InvalidRequest
-from openrft.store.rows import StepRow
+from openrft.store.rows import Points, StepRow
 
 FEWEST_POINTS = 4
 """First, last, and a lowest and a highest between them."""
 
 
-def series_of(steps: Sequence[StepRow], names: Sequence[str], *, most_points: int | None) -> dict[str, Any]:
-    """``{name: {"steps": […], "values": […]}}``: the steps at which each was measured, null where it was not finite."""
+def series_of(
+    measured: Mapping[str, Points], names: Sequence[str], *, most_points: int | None, bands: bool = False
+) -> dict[str, Any]:
+    """``{name: {"steps": […], "values": […]}}``: the steps at which each was measured, null where it was not finite.
+
+    Those of ``names``, in their order; without any, all. With ``bands`` each point stands for a stretch of steps and
+    has its ``min`` and ``max`` beside their mean, ``values``.
+    """
     found = {}
-    for name in names_in(steps, names):
-        points = [(row.step, row.metrics[name]) for row in steps if name in row.metrics]
-        if most_points is not None:
-            points = thinned(points, most_points)
-        found[name] = {"steps": [step for step, _ in points], "values": [value for _, value in points]}
+    for name in dict.fromkeys(names or measured):
+        points = measured.get(name)
+        if not points:
+            continue
+        if bands:
+            found[name] = _banded(points, most_points)
+            continue
+        kept = points if most_points is None else thinned(points, most_points)
+        found[name] = {"steps": [step for step, _ in kept], "values": [value for _, value in kept]}
     return found
-
-
-def names_in(steps: Sequence[StepRow], names: Sequence[str]) -> list[str]:
-    """Those of ``names`` that were measured, in their order; without any, all of them."""
-    measured = dict.fromkeys(name for row in steps for name in row.metrics)
-    return [name for name in dict.fromkeys(names) if name in measured] if names else list(measured)
 
 
 def thinned(points: Sequence[tuple[int, float | None]], most: int) -> list[tuple[int, float | None]]:
@@ -36,30 +40,62 @@ def thinned(points: Sequence[tuple[int, float | None]], most: int) -> list[tuple
 
     So no peak is lost, however far apart the kept points are. Points without a value go first.
     """
-    if most < FEWEST_POINTS:
-        raise InvalidRequest(f"max_points is {most}; give at least {FEWEST_POINTS}", param="max_points")
+    _check(most)
     if len(points) <= most:
         return list(points)
-    known = [(step, value) for step, value in points if value is not None]
+    known = _known(points)
     if len(known) <= most:
         return list(known)
-    first, *inner, last = known
+    values = [value for _, value in known]
     stretches = (most - 2) // 2
-    kept: list[tuple[int, float | None]] = [first]
-    for number in range(stretches):
-        stretch = inner[number * len(inner) // stretches : (number + 1) * len(inner) // stretches]
-        ends = {min(stretch, key=lambda point: point[1]), max(stretch, key=lambda point: point[1])}
-        kept += sorted(ends)
-    return [*kept, last]
+    kept: list[tuple[int, float | None]] = [known[0]]
+    for start, end in _stretches(1, len(known) - 1, stretches):
+        stretch = values[start:end]
+        ends = {start + stretch.index(min(stretch)), start + stretch.index(max(stretch))}
+        kept += [known[place] for place in sorted(ends)]
+    return [*kept, known[-1]]
 
 
 def csv_of(steps: Sequence[StepRow], names: Sequence[str]) -> Iterator[str]:
     """A line for each step and a column for each name, blank where nothing was measured."""
-    columns = names_in(steps, names)
+    measured = dict.fromkeys(name for row in steps for name in row.metrics)
+    columns = [name for name in dict.fromkeys(names) if name in measured] if names else list(measured)
     yield _line(["step", "recorded_at", *columns])
     for row in steps:
         values = (row.metrics.get(name) for name in columns)
         yield _line([row.step, row.recorded_at, *("" if value is None else value for value in values)])
+
+
+def _banded(points: Points, most: int | None) -> dict[str, Any]:
+    """At most ``most`` stretches of the points that have a value: the last step of each, mean, lowest and highest."""
+    known = _known(points)
+    if most is not None:
+        _check(most)
+    stretches = len(known) if most is None else min(most, len(known))
+    steps, means, lowest, highest = [], [], [], []
+    for start, end in _stretches(0, len(known), stretches):
+        stretch = [value for _, value in known[start:end]]
+        steps.append(known[end - 1][0])
+        lowest.append(min(stretch))
+        highest.append(max(stretch))
+        means.append(sum(stretch) / len(stretch))
+    return {"steps": steps, "values": means, "min": lowest, "max": highest}
+
+
+def _stretches(start: int, end: int, number: int) -> Iterator[tuple[int, int]]:
+    """The places from ``start`` to ``end`` in ``number`` stretches of nearly the same size."""
+    size = end - start
+    for one in range(number):
+        yield start + one * size // number, start + (one + 1) * size // number
+
+
+def _known(points: Sequence[tuple[int, float | None]]) -> list[tuple[int, float]]:
+    return [(step, value) for step, value in points if value is not None]
+
+
+def _check(most: int) -> None:
+    if most < FEWEST_POINTS:
+        raise InvalidRequest(f"max_points is {most}; give at least {FEWEST_POINTS}", param="max_points")
 
 
 def _line(cells: Sequence[Any]) -> str:

@@ -5,7 +5,8 @@
     event: done             the job has ended and everything was told; {"status": …}
 
 Whoever comes back with ``Last-Event-ID`` (browsers do by themselves) or ``?after=`` hears every later event, once and
-in order. Between events a comment is sent now and then, so that proxies keep the line open.
+in order. ``?newest=`` passes over a long past. Between events a comment is sent now and then, so that proxies keep the
+line open.
 
 However many listen to one job, one poll of the store serves them all, and no listener holds a thread.
 """
@@ -55,12 +56,17 @@ async def stream_job(
     after: Annotated[
         int | None, Query(ge=0, le=2**31 - 1, description="the sequence number of the last event known")
     ] = None,
+    newest: Annotated[
+        int | None, Query(ge=0, le=2**31 - 1, description="of the events so far, begin with at most so many")
+    ] = None,
 ) -> StreamingResponse:
     """Follow a job: its events and every change of its status, until it has ended."""
     known = _last_event_id(request) if after is None else after
     streams = _streams_of(request.app, platform)
     # Outside the answer, so that an unknown job is a 404.
     watch = await streams.join(caller.project_id, fine_tuning_job_id)
+    if newest is not None:
+        known = max(known, watch.last - newest)
     return StreamingResponse(streams.tell(watch, known), media_type="text/event-stream", headers=_HEADERS)
 
 

@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 
 from openrft.cli.live import amount, open_display
-from openrft.cli.rehearse import Notes
 from openrft.cli.run import override
 from openrft.config.home import kept_at_home
 from openrft.evaluation.untrusted import show_controls
+from openrft.training.progress import Notes
 
 if TYPE_CHECKING:
     from openrft.training.job_plan import JobPlan, Range

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from rich.console import Console
 from openrft.cli.live import open_display
 from openrft.cli.run import override
 from openrft.errors import InvalidRequest
-from openrft.training.progress import Silence
+from openrft.training.progress import Notes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -79,17 +78,6 @@ def rehearse(
             console.print(f"\nevery answer  {out}", highlight=False, markup=False, soft_wrap=True)
     if not rehearsed.verdict.can_learn:
         raise typer.Exit(1)
-
-
-class Notes(Silence):
-    """Keeps what people should read, for a single JSON document at the end."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def note(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
-        """Kept."""
-        self.messages.append(message if level == "info" else f"{level}: {message}")
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -121,7 +121,8 @@ def execute(
     if profile_steps is not None:
         print_time(console, report)
         console.print(f"\nprofile {folder / 'profile'}", highlight=False, markup=False, end="")
-    console.print(f"\nmodel   {folder / 'model'}\nreport  {folder / 'report.md'}", highlight=False, markup=False)
+    places = f"\nmodel   {folder / 'model'}\nreport  {folder / 'report.md'}\n        {folder / 'report.html'}"
+    console.print(places, highlight=False, markup=False)
     return report
 
 

@@ -44,6 +44,8 @@ AliasOption = Annotated[
     ),
 ]
 
+_WAITING = 2048  # connections before the first is answered
+
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen at. Loopback unless you say otherwise.")] = "127.0.0.1",
@@ -81,6 +83,7 @@ def serve(
         is_first = not home.api_key.exists()
         ensure_first_key(store, home.path)
         address = f"http://{_spelled(host)}:{listener.getsockname()[1]}"
+        home.address.write_text(address + "\n", encoding="utf-8")
         client = ServingClient(home.socket) if serving else None
         platform = Platform(store=store, settings=settings, home=home.path, serving=client, address=address)
         app = create_app(platform)
@@ -130,6 +133,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_WAITING)  # whoever follows the printed link at once waits, and is not refused
     except OSError as error:
         listener.close()
         fix = "choose another --port (0 takes a free one), or end the program that uses it"
@@ -142,17 +146,53 @@ def _spelled(host: str) -> str:
 
 
 def _greet(address: str, home: Home, store: Store, *, is_first: bool, as_json: bool) -> None:
+    from openrft.api.session import login_link
+
     if as_json:
-        facts = {"type": "listening", "base_url": f"{address}/v1", "api_key_file": str(home.api_key)}
+        facts = {
+            "type": "listening",
+            "base_url": f"{address}/v1",
+            "dashboard": address,
+            "api_key_file": str(home.api_key),
+        }
         print(json.dumps(facts), flush=True)
         return
     print(f"openrft serves {address}/v1", flush=True)
+    link = login_link(seen_from_here(address), home.api_key.read_text(encoding="utf-8").strip())
+    # In a log for everybody it would be good for an hour, so there only how to make one is told.
+    print(f"dashboard      {link if sys.stdout.isatty() else 'openrft dashboard makes a link that logs you in'}")
     if is_first and sys.stdout.isatty():  # once, and never into a log
         print(f"key            {home.api_key.read_text(encoding='utf-8').strip()}")
     print(
         f"key file       {home.api_key}\nkept in        {home.path}\nsettings       {SETTINGS_FILE}, see docs/server.md"
     )
     print(f'try            OPENAI_BASE_URL={address}/v1 OPENAI_API_KEY="$(cat {home.api_key})" openai api models.list')
+
+
+def dashboard(
+    folder: HomeOption = DEFAULT_HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="The link as one line of JSON.")] = False,
+) -> None:
+    """Print a link that logs a browser in to this machine's server: once, within an hour."""
+    from openrft.api.session import CODE_SECONDS, login_link
+
+    home = home_at(folder)
+    try:
+        address = home.address.read_text(encoding="utf-8").strip()
+        first_key = home.api_key.read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        raise InvalidRequest(
+            f"{error.filename} is missing: no server has run in {home.path}; start one (openrft serve), or name its "
+            "folder with --home",
+            param="home",
+        ) from None
+    link = login_link(seen_from_here(address), first_key)
+    print(json.dumps({"type": "dashboard", "link": link, "seconds": CODE_SECONDS}) if as_json else link, flush=True)
+
+
+def seen_from_here(address: str) -> str:
+    """The address for a browser on this machine, of a server that may listen everywhere."""
+    return address.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
 
 
 def _run(app: object, listener: socket.socket) -> None:

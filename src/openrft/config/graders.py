@@ -195,7 +195,7 @@ def judging_parts(spec: GraderSpec) -> list[_Part]:
     return list(spec.graders.values()) if isinstance(spec, MultiSpec) else [spec]
 
 
-_KINDS: dict[str, type[_GraderOptions]] = {
+GRADER_TYPES: dict[str, type[_GraderOptions]] = {
     "string_check": StringCheckSpec,
     "text_similarity": TextSimilaritySpec,
     "python": PythonSpec,
@@ -205,6 +205,8 @@ _KINDS: dict[str, type[_GraderOptions]] = {
     "multi": MultiSpec,
     "random": RandomSpec,
 }
+"""Every ``type`` of a grader, and its options."""
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -218,7 +220,7 @@ def parse_grader(data: Any, where: str = "grader") -> GraderSpec:
     spec = _parse(data, where, problems)
     problems.raise_if_any()
     assert spec is not None  # without a problem there is a spec
-    return spec  # type: ignore[return-value]  # one of _KINDS, which are the members of GraderSpec
+    return spec  # type: ignore[return-value]  # one of GRADER_TYPES, which are the members of GraderSpec
 
 
 def _parse(data: Any, where: str, problems: Problems, *, inside_multi: bool = False) -> _GraderOptions | None:
@@ -228,7 +230,7 @@ def _parse(data: Any, where: str, problems: Problems, *, inside_multi: bool = Fa
         problems.add(where, f"expected an object, but got {_json_kind(data)} instead")
         return None
     kind = data.get("type")
-    if not isinstance(kind, str) or kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in GRADER_TYPES:
         problems.add(f"{where}.type", _unknown_type(kind, problems, missing="type" not in data))
         return None
     if kind == "multi" and inside_multi:
@@ -237,7 +239,7 @@ def _parse(data: Any, where: str, problems: Problems, *, inside_multi: bool = Fa
             "a multi grader cannot hold another one; move its parts up and extend the formula",
         )
         return None
-    spec_type = _KINDS[kind]
+    spec_type = GRADER_TYPES[kind]
     known = {}
     for key, value in data.items():
         if key in spec_type.model_fields:
@@ -301,14 +303,14 @@ def _parse_parts(data: Any, where: str, problems: Problems) -> dict[str, _Grader
 
 
 def _unknown_type(kind: Any, problems: Problems, *, missing: bool) -> str:
-    known = ", ".join(_KINDS)
+    known = ", ".join(GRADER_TYPES)
     if problems.are_enough:
         return "unknown grader type"
     if missing:
         return f"missing; it is required and says which grader this is: {known}"
     if not isinstance(kind, str):
         return f"expected a string, but got {_json_kind(kind)} instead; known types: {known}"
-    return f"unknown grader type {kind[:80]!r}; known types: {known}{_did_you_mean(kind, list(_KINDS))}"
+    return f"unknown grader type {kind[:80]!r}; known types: {known}{_did_you_mean(kind, list(GRADER_TYPES))}"
 
 
 def _unknown_key(key: Any, kind: str, known: list[str], problems: Problems) -> str:

@@ -2,6 +2,7 @@
 
 home/
 ├── api-key          the first key, for its owner's eyes only
+├── address          where the server listened last
 ├── openrft.db       SQLite: projects, jobs, events, steps (or a PostgreSQL server elsewhere)
 ├── artifacts/       files, rollouts, checkpoints, models (or an object store elsewhere)
 ├── jobs/            a worker's run folders
@@ -46,6 +47,11 @@ class Home:
     def api_key(self) -> Path:
         """The file with the first key."""
         return self.path / "api-key"
+
+    @property
+    def address(self) -> Path:
+        """The file with the address at which the server listened last."""
+        return self.path / "address"
 
     @property
     def jobs(self) -> Path:

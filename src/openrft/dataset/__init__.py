@@ -1,6 +1,7 @@
 """Files of examples, in the formats of OpenAI's reinforcement and supervised fine-tuning: read, check, compare, split.
 
 data = read_examples(path)                     all examples, or one DatasetError with every problem of the file
+reading = read_file(path)                      what a file holds, good or not
 check_overlap(train, valid)                    warnings about prompts that are (nearly) in both
 check_prompt_lengths(data, count_tokens, n)    prompts that do not fit
 split_file(path, folder, {"train": None, "valid": 0.1})
@@ -25,7 +26,11 @@ from openrft.dataset.read import (
     MAX_VALIDATION_ROWS,
     MIN_SUPERVISED_ROWS,
     Dataset,
+    MethodName,
+    Reading,
     read_examples,
+    read_file,
+    row_limits,
 )
 from openrft.dataset.split import SplitPart, split_file
 
@@ -37,8 +42,10 @@ __all__ = [
     "Dataset",
     "DatasetSummary",
     "KeySummary",
+    "MethodName",
     "Overlap",
     "OverlapSearch",
+    "Reading",
     "SplitPart",
     "Spread",
     "check_overlap",
@@ -46,6 +53,8 @@ __all__ = [
     "find_overlap",
     "normalized_prompt",
     "read_examples",
+    "read_file",
+    "row_limits",
     "split_file",
     "summarize",
 ]

@@ -152,7 +152,7 @@ def summarize(dataset: Dataset) -> DatasetSummary:
     types: dict[str, Counter[str]] = {}
     for example in examples:
         for key, value in example.item.items():
-            types.setdefault(key, Counter())[_json_type(value)] += 1
+            types.setdefault(key, Counter())[json_type(value)] += 1
     return DatasetSummary(
         rows=len(examples),
         keys={key: KeySummary(rows=counts.total(), types=dict(counts)) for key, counts in types.items()},
@@ -171,7 +171,8 @@ def _spread(sizes: Iterable[int]) -> Spread:
     return Spread(least=min(known), median=statistics.median(known), greatest=max(known))
 
 
-def _json_type(value: object) -> str:
+def json_type(value: object) -> str:
+    """What JSON calls the type of ``value``."""
     if value is None:
         return "null"
     names = {dict: "object", list: "array", str: "string", bool: "boolean"}

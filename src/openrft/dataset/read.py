@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from openrft.dataset.rows import Findings, Format, Row, add_wrong_format, check_row, kind_of, recognize
+from openrft.dataset.strict_json import MAX_DEPTH, BadJson, parse_json
 from openrft.dataset.supervised import read_supervised_rows
 from openrft.errors import DatasetError, Problem
 from openrft.types import Example
+
+MethodName = Literal["reinforcement", "supervised"]
+"""What rows are for."""
 
 MAX_TRAINING_ROWS = 50_000
 """OpenAI's limit for a training file."""
@@ -32,10 +36,7 @@ MAX_SUPERVISED_ROWS = 1_000_000
 
 MAX_LINE_BYTES = 10 * 1024**2
 MAX_FILE_BYTES = 512 * 1024**2
-MAX_DEPTH = 100
-"""Lists and objects inside one another in a row. Python's own limit depends on what else is running."""
-
-_ROW_OF = {
+_ROW_OF: dict[MethodName, str] = {
     "reinforcement": '{"messages": [{"role": "user", "content": "…"}], "answer": "…"}',
     "supervised": '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
 }
@@ -54,19 +55,24 @@ class Dataset:
     warnings: list[Problem] = field(default_factory=list)  # accepted, but worth a word
 
 
-class _BadJson(ValueError):
-    """JSON that Python would take and other programs would not; carries the problem's words."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What a file holds, whether it is good or not."""
 
-    def __init__(self, code: str, expected: str, found: str, fix: str) -> None:
-        super().__init__(found)
-        self.code, self.expected, self.found, self.fix = code, expected, found, fix
+    name: str  # what messages call the file
+    rows: list[Row] = field(repr=False)  # every line that is an object
+    examples: list[Example] = field(repr=False)  # those that are as they should be
+    num_rows: int  # lines that are not empty
+    problems: list[Problem]  # in the order of the lines
+    warnings: list[Problem]
+    fingerprint: str  # SHA-256 of the file's bytes, in hex
 
 
 def read_examples(
     path: Path | str,
     *,
     name: str | None = None,
-    method: Literal["reinforcement", "supervised"] = "reinforcement",
+    method: MethodName = "reinforcement",
     min_rows: int = 1,
     max_rows: int = MAX_TRAINING_ROWS,
     max_line_bytes: int = MAX_LINE_BYTES,
@@ -77,6 +83,37 @@ def read_examples(
     ``name`` is what messages call the file (the name it was uploaded under); without it, its path. ``method`` is what
     the rows are for.
     """
+    found = read_file(
+        path,
+        name=name,
+        method=method,
+        min_rows=min_rows,
+        max_rows=max_rows,
+        max_line_bytes=max_line_bytes,
+        max_file_bytes=max_file_bytes,
+    )
+    if found.problems:
+        raise DatasetError(found.problems)
+    return Dataset(
+        path=Path(path),
+        name=found.name,
+        examples=found.examples,
+        fingerprint=found.fingerprint,
+        warnings=found.warnings,
+    )
+
+
+def read_file(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    method: MethodName = "reinforcement",
+    min_rows: int = 1,
+    max_rows: int = MAX_TRAINING_ROWS,
+    max_line_bytes: int = MAX_LINE_BYTES,
+    max_file_bytes: int = MAX_FILE_BYTES,
+) -> Reading:
+    """Everything that can be said of a file. Raises DatasetError only for one that cannot be read at all."""
     path = Path(path)
     findings = Findings(name or str(path))
     try:
@@ -93,6 +130,30 @@ def read_examples(
         findings.add(None, None, "file_not_readable", "a file", found, "Check the path.")
         raise DatasetError(findings.problems) from None
     examples = (read_supervised_rows if method == "supervised" else _examples)(findings, rows)
+    _check_number(findings, reader, size, method, min_rows, max_rows)
+    return Reading(
+        name=findings.file,
+        rows=rows,
+        examples=examples,
+        num_rows=reader.num_rows,
+        problems=sorted(findings.problems, key=lambda problem: problem.line or 0),
+        warnings=_warnings(findings, reader),
+        fingerprint=reader.digest.hexdigest(),
+    )
+
+
+def row_limits(method: MethodName, role: str) -> tuple[int, int]:
+    """How many rows a job's file may have, at least and at most; ``role`` is ``training_file`` and so on."""
+    is_training = role == "training_file"
+    if method == "supervised":
+        return MIN_SUPERVISED_ROWS if is_training else 1, MAX_SUPERVISED_ROWS
+    return 1, MAX_TRAINING_ROWS if is_training else MAX_VALIDATION_ROWS
+
+
+def _check_number(
+    findings: Findings, reader: _Reader, size: int, method: MethodName, min_rows: int, max_rows: int
+) -> None:
+    """Note it when there are too few rows or too many."""
     if not reader.num_rows and not findings.problems:
         found = "an empty file" if not size else "only empty lines"
         fix = f"Write one object per line: {_ROW_OF[method]}."
@@ -103,15 +164,6 @@ def read_examples(
     if reader.num_rows > max_rows:
         found, fix = f"{reader.num_rows:,}", "Use fewer rows; `split` makes a smaller file of a large one."
         findings.add(None, None, "invalid_n_examples", f"at most {max_rows:,} rows", found, fix)
-    if findings.problems:
-        raise DatasetError(sorted(findings.problems, key=lambda problem: problem.line or 0))
-    return Dataset(
-        path=path,
-        name=findings.file,
-        examples=examples,
-        fingerprint=reader.digest.hexdigest(),
-        warnings=_warnings(findings, reader),
-    )
 
 
 class _Reader:
@@ -173,7 +225,7 @@ class _Reader:
     def _parse(self, line: int, offset: int, raw: bytes) -> dict[str, Any] | None:
         add = self._findings.add
         try:
-            row = _loads(raw.decode("utf-8"))
+            row = parse_json(raw.decode("utf-8"))
         except UnicodeDecodeError as error:
             found = f"byte 0x{raw[error.start]:02x} at byte {offset + error.start:,} of the file"
             add(line, None, "invalid_encoding", "UTF-8", found, "Save the file as UTF-8.")
@@ -187,7 +239,7 @@ class _Reader:
                 found,
                 "Correct the line; json.dumps writes it well.",
             )
-        except _BadJson as error:
+        except BadJson as error:
             add(line, None, error.code, error.expected, error.found, error.fix)
         except RecursionError:
             add(line, None, "invalid_json", f"at most {MAX_DEPTH} levels", "very deep nesting", "Flatten the row.")
@@ -199,49 +251,6 @@ class _Reader:
             fix = 'Write {"messages": […], …}.'
             add(line, None, "data_type", "an object", kind_of(row), fix)
         return None
-
-
-def _loads(text: str) -> Any:
-    value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite_float)
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value):
-        raise RecursionError
-    if "\\u" not in text:
-        return value
-    try:
-        # JSON may spell half of a character ("\ud83d"); no tokenizer and no file can take it.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        found = f"\\u{ord(error.object[error.start]):04x} alone, which is half of a character"
-        raise _BadJson("invalid_unicode", "whole characters", found, "Write both halves, or neither.") from None
-    return value
-
-
-def _is_deep(value: Any) -> bool:
-    layer = [value]
-    for _ in range(MAX_DEPTH):
-        nested = [inner for inner in layer if isinstance(inner, dict | list)]
-        layer = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
-    return any(isinstance(inner, dict | list) for inner in layer)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _BadJson("duplicate_key", "each key once in an object", f'"{twice[:80]}" twice', "Keep one of them.")
-    return made
-
-
-def _refuse_constant(text: str) -> Any:
-    raise _BadJson("not_finite", "numbers that JSON knows", text, "Use null or a string.")
-
-
-def _finite_float(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise _BadJson("not_finite", "a number within range", text[:40], "Write it as a string.")
-    return number
 
 
 def _is_one_document(first_line: bytes) -> bool:

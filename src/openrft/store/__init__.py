@@ -8,6 +8,9 @@
     store.jobs          create, read, list; the wishes to cancel, pause, resume
     store.queue         claim, beat, finish, release, requeue: for workers
     store.steps         a step's metrics, events and rollouts, recorded once
+    store.rollouts      where each step's rollouts are, and their index
+    store.curves        a few points of the metrics of many jobs
+    store.usage         what jobs have spent, by day
     store.events        what people are told; list and follow
     store.checkpoints   what is whole on disk, and its model names
     store.permissions   which other projects may use a model
@@ -30,6 +33,7 @@ from types import TracebackType
 from openrft.store.artifacts import Artifacts, open_artifacts
 from openrft.store.checkpoints import Checkpoints
 from openrft.store.clock import Clock
+from openrft.store.curves import Curves
 from openrft.store.database import Database
 from openrft.store.eval_items import EvalItems
 from openrft.store.eval_runs import EvalRuns
@@ -41,8 +45,10 @@ from openrft.store.migrate import migrate
 from openrft.store.permissions import Permissions
 from openrft.store.projects import Projects
 from openrft.store.queue import Queue
+from openrft.store.rollouts import Rollouts
 from openrft.store.steps import Steps
 from openrft.store.uploads import Uploads
+from openrft.store.usage import UsageByDay
 from openrft.store.webhooks import Webhooks
 from openrft.store.workers import Workers
 
@@ -61,6 +67,9 @@ class Store:
     jobs: Jobs
     queue: Queue
     steps: Steps
+    rollouts: Rollouts
+    curves: Curves
+    usage: UsageByDay
     events: Events
     checkpoints: Checkpoints
     workers: Workers
@@ -106,6 +115,9 @@ def open_store(url: str, *, artifacts: str | Path, clock: Clock | None = None, b
         jobs=Jobs(database),
         queue=Queue(database),
         steps=Steps(database),
+        rollouts=Rollouts(database),
+        curves=Curves(database),
+        usage=UsageByDay(database),
         events=Events(database),
         checkpoints=Checkpoints(database),
         workers=Workers(database),

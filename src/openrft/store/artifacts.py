@@ -68,6 +68,10 @@ class Artifacts(Protocol):
         """The keys of everything below ``key``, sorted."""
         ...
 
+    def bytes_below(self, key: str) -> int:
+        """How many bytes everything below ``key`` has."""
+        ...
+
 
 def open_artifacts(place: str | Path) -> Artifacts:
     """Artifacts in a local folder (a path or ``file://``), or in what a URL such as ``s3://bucket/folder`` names."""
@@ -173,6 +177,14 @@ class FolderArtifacts:
         below = (self.root / checked(key)).rglob("*")
         return sorted(path.relative_to(self.root).as_posix() for path in below if path.is_file())
 
+    def bytes_below(self, key: str) -> int:
+        """See :class:`Artifacts`."""
+        size = 0
+        for path in (self.root / checked(key)).rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # somebody deletes it meanwhile
+                size += path.stat().st_size if path.is_file() else 0
+        return size
+
     def sweep(self, *, older_than: float = 0.0) -> int:
         """Remove what killed processes left half written; ``older_than`` seconds, where somebody may be writing."""
         latest = time.time() - older_than
@@ -243,6 +255,13 @@ class ObjectArtifacts:
             below = self._files.find(f"{self._root}/{checked(key)}")
         root = self._root.strip("/")
         return sorted(path.strip("/").removeprefix(root).strip("/") for path in below)
+
+    def bytes_below(self, key: str) -> int:
+        """See :class:`Artifacts`."""
+        with _reached(key):
+            self._files.invalidate_cache()
+            below = self._files.find(f"{self._root}/{checked(key)}", detail=True)
+        return sum(facts["size"] or 0 for facts in below.values())
 
 
 def _download(artifacts: Artifacts, key: str, path: Path) -> None:

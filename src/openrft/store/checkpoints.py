@@ -90,6 +90,16 @@ class Checkpoints:
 
         return self._database.read(work)
 
+    def of_jobs(self, project_id: str, job_ids: Sequence[str]) -> Sequence[CheckpointRow]:
+        """All checkpoints of several jobs, newest first."""
+
+        def work(connection: Connection) -> list[CheckpointRow]:
+            query = select(checkpoints).join(jobs, jobs.c.id == checkpoints.c.job_id)
+            query = query.where(jobs.c.project_id == project_id, checkpoints.c.job_id.in_(job_ids), _is_there())
+            return [_checkpoint(row) for row in connection.execute(query.order_by(checkpoints.c.position.desc()))]
+
+        return self._database.read(work)
+
     def list_of(self, lease: Lease) -> Sequence[CheckpointRow]:
         """All checkpoints of the job that a worker holds, latest step first: to resume from the first intact one."""
 

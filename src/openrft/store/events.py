@@ -20,6 +20,14 @@ from openrft.store.plain import clean_text
 from openrft.store.rows import EventRow, Lease, NewEvent, Page, without
 from openrft.store.schema import job_events, jobs
 
+VERDICT_KEY = "verdict"
+"""The event that says what the report of a job says."""
+
+
+def step_event_key(step: int, number: int = 0) -> str:
+    """The key of an event that was recorded with a step; the first is the step's metrics."""
+    return f"step-{step}-{number}"
+
 
 class Events:
     """The events of every job."""
@@ -46,6 +54,16 @@ class Events:
             query = select(job_events).where(of_job)
             rows = page_of(connection, query, job_events.c.sequence, after=start, limit=limit)
             return without([_event(row) for row in rows], bounded(limit))
+
+        return self._database.read(work)
+
+    def with_keys(self, project_id: str, job_ids: Sequence[str], keys: Sequence[str]) -> Sequence[EventRow]:
+        """Events of several jobs that carry one of ``keys``."""
+
+        def work(connection: Connection) -> list[EventRow]:
+            query = select(job_events).join(jobs, jobs.c.id == job_events.c.job_id)
+            query = query.where(jobs.c.project_id == project_id, job_events.c.job_id.in_(job_ids))
+            return [_event(row) for row in connection.execute(query.where(job_events.c.key.in_(keys)))]
 
         return self._database.read(work)
 

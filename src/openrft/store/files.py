@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
@@ -93,6 +93,15 @@ class Files:
     def get(self, project_id: str, file_id: str) -> StoredFile:
         """Raises :class:`NotFound`, also for a file that was deleted or has expired."""
         return self._database.read(lambda connection: self._find(connection, project_id, file_id))
+
+    def find(self, project_id: str, file_ids: Sequence[str]) -> Sequence[StoredFile]:
+        """Those of ``file_ids`` that are there."""
+
+        def work(connection: Connection) -> list[StoredFile]:
+            query = select(files).where(files.c.project_id == project_id, files.c.id.in_(file_ids), self._is_there())
+            return [_file(row) for row in connection.execute(query)]
+
+        return self._database.read(work)
 
     def open(self, project_id: str, file_id: str) -> BinaryIO:
         """The file's bytes. Raises :class:`NotFound`."""

@@ -11,7 +11,7 @@ saves what it has and ends the attempt (:mod:`openrft.store.queue`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, exists, insert, select, update
@@ -20,6 +20,7 @@ from openrft.errors import InvalidRequest
 from openrft.store.database import Database
 from openrft.store.events import append_events
 from openrft.store.ids import new_id
+from openrft.store.job_filters import mentions, shows, trains_by
 from openrft.store.job_rows import find_job, in_project, job_of
 from openrft.store.paging import page_within, position_of
 from openrft.store.plain import check_text, clean_text
@@ -34,8 +35,8 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, project_id: str, job: NewJob) -> JobRow:
-        """A new job, whose files are still to be validated, with its first event."""
+    def create(self, project_id: str, job: NewJob, *, created_by: str | None = None) -> JobRow:
+        """A new job, whose files are still to be validated, with its first event; ``created_by`` is a key's id."""
         for name in ("model", "training_file", "validation_file", "suffix"):
             if (given := getattr(job, name)) is not None:
                 check_text(given, name, longest=2_000)
@@ -45,6 +46,7 @@ class Jobs:
             "id": job_id,
             "project_id": project_id,
             "created_at": self._database.now(),
+            "created_by": created_by,
             "model": job.model,
             "training_file": job.training_file,
             "validation_file": job.validation_file,
@@ -82,9 +84,15 @@ class Jobs:
         limit: int = 20,
         metadata: Mapping[str, str] | None = None,
         without_metadata: bool = False,
-        status: JobStatus | None = None,
+        statuses: Collection[JobStatus] = (),
+        search: str | None = None,
+        model: str | None = None,
+        method: str | None = None,
     ) -> Page[JobRow]:
-        """A page of jobs, newest first: those that carry all of ``metadata``, or those that carry none at all."""
+        """A page of jobs, newest first: those that carry all of ``metadata``, or those that carry none at all.
+
+        ``statuses`` are those that people see, wishes included; ``search`` is what :func:`mentions` looks for.
+        """
 
         def work(connection: Connection) -> Page[JobRow]:
             start = position_of(connection, jobs, after, jobs.c.project_id == project_id)
@@ -95,8 +103,14 @@ class Jobs:
                 query = query.where(exists().where(of_job, has_it))
             if without_metadata:
                 query = query.where(~exists().where(job_metadata.c.job_id == jobs.c.id))
-            if status is not None:
-                query = query.where(jobs.c.status == status)
+            if statuses:
+                query = query.where(shows(statuses))
+            if search:
+                query = query.where(mentions(search))
+            if model:
+                query = query.where(jobs.c.model == clean_text(model))
+            if method:
+                query = query.where(trains_by(method))
             rows, fits = page_within(connection, query, jobs.c.position, jobs.c.spec, after=start, limit=limit)
             return without([job_of(row) for row in rows], fits)
 

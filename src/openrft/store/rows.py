@@ -182,6 +182,7 @@ class JobRow:
     epoch: int  # grows with every attempt; a worker writes only under its own
     owner: str | None
     attempts: int
+    created_by: str | None  # the id of the key; of older jobs nobody knows
     crash_count: int  # of the job's own making, since its last progress
     lost_count: int  # workers that vanished, since its last progress
     not_before: int | None
@@ -246,6 +247,24 @@ class StepRow:
     recorded_at: int
     metrics: dict[str, float | None]  # None where the number was not finite
     rollouts: str | None
+
+
+Points = Sequence[tuple[int, float | None]]
+"""A series: steps and what was measured at each, None where it was not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampledStep:
+    """Where a step's rollouts are, and what they come to; ``size`` is None where they have no index yet."""
+
+    step: int
+    rollouts: str | None
+    size: int | None
+    num_errored: int | None
+    num_left_out: int | None
+    lowest_reward: float | None
+    highest_reward: float | None
+    longest: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

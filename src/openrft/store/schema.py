@@ -13,8 +13,10 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -27,7 +29,7 @@ from openrft.store.evals_rows import ITEM_STATUSES, RUN_STATUSES
 from openrft.store.rows import JOB_STATUSES, SCOPES, UPLOAD_STATUSES
 from openrft.store.webhook_rows import DELIVERY_STATUSES
 
-HEAD = "0001"
+HEAD = "0003"
 """The newest revision in ``migrations/versions``."""
 
 metadata = MetaData(
@@ -167,6 +169,8 @@ jobs = Table(
     Column("lost_count", Integer, nullable=False),
     Column("not_before", BigInteger),
     Column("last_sequence", Integer, nullable=False),
+    # last, because it was added to tables that were there
+    Column("created_by", String(64)),
     Index(None, "project_id", "position"),
     Index(None, "status", "position"),
     _one_of("status", JOB_STATUSES),
@@ -189,6 +193,23 @@ job_steps = Table(
     Column("recorded_at", BigInteger, nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("rollouts", Text),
+)
+
+# What was sampled in a step, in numbers: as a whole here, rollout by rollout in ``columns``; see rollout_index.py.
+rollout_index = Table(
+    "rollout_index",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("size", Integer, nullable=False),
+    Column("num_errored", Integer, nullable=False),
+    Column("num_left_out", Integer, nullable=False),
+    Column("lowest_reward", Double),
+    Column("highest_reward", Double),
+    Column("longest", Integer, nullable=False),
+    Column("examples", Text, nullable=False),
+    Column("columns", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["job_id", "step"], [job_steps.c.job_id, job_steps.c.step]),
 )
 
 job_events = Table(

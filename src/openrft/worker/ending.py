@@ -10,7 +10,9 @@ from typing import Any
 
 from openrft import faults
 from openrft.errors import StoreError
+from openrft.evaluation.loss_report import KIND as LOSS_KIND
 from openrft.store import Store
+from openrft.store.events import VERDICT_KEY
 from openrft.store.ids import derived_id
 from openrft.store.rows import CheckpointRow, JobRow, Lease, NewEvent, StepRow
 from openrft.worker.insist import Insist
@@ -50,7 +52,7 @@ def end_succeeded(
             artifact=prefix,
             metrics=checkpoint_metrics(step, next((row.metrics for row in steps if row.step == step), {})),
             events=[
-                NewEvent(message=str(report["sentence"]), key="verdict"),
+                NewEvent(message=str(report["sentence"]), key=VERDICT_KEY, data=verdict_data(report)),
                 NewEvent(message=f"New fine-tuned model created: {name}", key="final-model"),
             ],
         )
@@ -80,6 +82,14 @@ def end_succeeded(
         )
     )
     faults.point("ending.finished")
+
+
+def verdict_data(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a list of jobs shows of a report: its outcome, and the claimed gain with its interval where there is one."""
+    difference = report["paired"] if report.get("kind") == LOSS_KIND else report["selection"]["difference"]
+    known: Mapping[str, Any] = difference or {"mean": None, "interval": {"low": None, "high": None}}
+    interval = known["interval"]
+    return {"outcome": report["outcome"], "gain": known["mean"], "low": interval["low"], "high": interval["high"]}
 
 
 def _write_artifacts(store: Store, job: JobRow, run: Path, prefix: str, insist: Insist) -> None:

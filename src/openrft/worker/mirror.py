@@ -21,6 +21,7 @@ from openrft.errors import NotFound, StoreError
 from openrft.models.checkpoint_folder import CHECKPOINT_FILES, checkpoint_path, list_checkpoints
 from openrft.store import Store
 from openrft.store.artifacts import step_artifact
+from openrft.store.rollout_index import index_of, line_sizes
 from openrft.store.rows import CheckpointRow, JobRow, Lease, NewEvent, StepRow, finite
 from openrft.worker.insist import Insist
 from openrft.worker.metrics_event import metrics_event
@@ -106,10 +107,13 @@ class Mirror:
             self._write_file(key, file)
             faults.point("mirror.rollouts_written")
         metrics = _metrics(row)
-        event = self._step_event(step, metrics, file, key)
+        text = self._rollouts(file, key)
+        sampled = read_lines(text)
+        event = self._step_event(step, metrics, sampled)
+        index = None if key is None else index_of(sampled, line_sizes(text))
         self._insist(
             lambda: self._store.steps.record(
-                self._lease, step, metrics, total_steps=self._total_steps, events=[event], rollouts=key
+                self._lease, step, metrics, total_steps=self._total_steps, events=[event], rollouts=key, index=index
             )
         )
         faults.point("mirror.step_recorded")
@@ -182,21 +186,21 @@ class Mirror:
             "alarms": self._read(ALARMS_FILE) if (self._run / ALARMS_FILE).exists() else None,
         }
 
-    def _step_event(self, step: int, metrics: Mapping[str, Any], file: Path, key: str | None) -> NewEvent:
+    def _step_event(self, step: int, metrics: Mapping[str, Any], sampled: list[dict[str, Any]]) -> NewEvent:
         method = self._job.spec["document"]["method"]
         if method["type"] == "supervised":
             return supervised_event(step, self._total_steps, metrics)
         grader = method["reinforcement"]["grader"]
         path = self._run / f"evaluations/step-{step:06d}{VALIDATION}"
         evaluation = json.loads(path.read_bytes()) if path.exists() else None
-        return metrics_event(step, self._total_steps, metrics, self._rollouts(file, key), evaluation, grader)
+        return metrics_event(step, self._total_steps, metrics, sampled, evaluation, grader)
 
-    def _rollouts(self, file: Path, key: str | None) -> list[dict[str, Any]]:
+    def _rollouts(self, file: Path, key: str | None) -> bytes:
         """The step's rollouts: from the folder, or from the store where another machine sampled them."""
         if file.exists():
-            return read_lines(file.read_bytes())
+            return file.read_bytes()
         if key is None:
-            return []
+            return b""
 
         def read() -> bytes:
             try:
@@ -205,7 +209,7 @@ class Mirror:
             except NotFound:
                 return b""
 
-        return read_lines(self._insist(read))
+        return self._insist(read)
 
     def _rows(self) -> list[dict[str, Any]]:
         path = self._run / "metrics.jsonl"

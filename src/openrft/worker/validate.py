@@ -16,15 +16,7 @@ from typing import Any
 from openrft.config.graders import GraderSpec
 from openrft.config.job import Job
 from openrft.config.spec import parse_spec
-from openrft.dataset import (
-    MAX_SUPERVISED_ROWS,
-    MAX_TRAINING_ROWS,
-    MAX_VALIDATION_ROWS,
-    MIN_SUPERVISED_ROWS,
-    Dataset,
-    check_overlap,
-    read_examples,
-)
+from openrft.dataset import Dataset, check_overlap, read_examples, row_limits
 from openrft.errors import DatasetError, InvalidRequest, NotFound, OpenRFTError, Problem
 from openrft.graders import check_grader
 from openrft.store import Store, open_store
@@ -116,10 +108,8 @@ def _check(store: Store, job: JobRow, files: JobFiles, insist: Insist) -> list[N
 
 def _what_is_read(job: Job, role: str) -> dict[str, Any]:
     """What the rows of a file are for, and how many it may have."""
-    if job.method.type == "supervised":
-        fewest = MIN_SUPERVISED_ROWS if role == "training_file" else 1
-        return {"method": "supervised", "min_rows": fewest, "max_rows": MAX_SUPERVISED_ROWS}
-    return {"max_rows": MAX_TRAINING_ROWS if role == "training_file" else MAX_VALIDATION_ROWS}
+    least, most = row_limits(job.method.type, role)
+    return {"method": job.method.type, "min_rows": least, "max_rows": most}
 
 
 def _graders(job: Job) -> dict[str, tuple[GraderSpec, Sequence[str]]]:

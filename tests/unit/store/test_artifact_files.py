@@ -33,6 +33,15 @@ def test_a_file_comes_and_goes_whole(artifacts, tmp_path):
     assert artifacts.list("jobs") == ["jobs/a/weights"]
 
 
+def test_the_bytes_below_a_key_are_those_of_all_its_files(artifacts):
+    for key, piece in (("jobs/a/one", b"123"), ("jobs/a/deep/two", b"45"), ("jobs/ab/three", b"6")):
+        artifacts.write(key, [piece])
+    assert artifacts.bytes_below("jobs/a") == 5
+    artifacts.write("jobs/a/one", [b"1234"])
+    assert artifacts.bytes_below("jobs/a") == 6
+    assert artifacts.bytes_below("jobs/none") == 0
+
+
 def test_on_one_file_system_no_byte_is_copied(tmp_path):
     artifacts = open_artifacts(tmp_path / "artifacts")
     (tmp_path / "weights").write_bytes(b"one")

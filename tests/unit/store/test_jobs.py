@@ -136,4 +136,4 @@ def test_jobs_are_found_by_metadata(store, project, new_job):
     assert found(metadata={"a": "2"}) == []
     assert found(metadata={"a\x00": "1"}) == []
     assert found(without_metadata=True) == [none]
-    assert found(status="queued") == []
+    assert found(statuses=["queued"]) == []

@@ -80,3 +80,18 @@ def test_a_database_of_a_newer_version_is_refused(database, url, tmp_path):
     with pytest.raises(StoreError, match="newer openrft; upgrade openrft") as caught:
         open_store(url, artifacts=tmp_path)
     assert caught.value.code == "store_newer"
+
+
+def test_jobs_of_an_older_database_stay_and_nobody_knows_who_created_them(database, url, tmp_path):
+    columns = "project_id, created_at, model, training_file, seed, spec, status, result_files, epoch, attempts"
+    counts = "crash_count, lost_count, last_sequence, cancel_requested, pause_requested"
+    values = "'p', 1, 'm', 'f', 1, '{}', 'queued', '[]', 0, 0, 0, 0, 0, false, false"
+
+    def work(connection):
+        command.upgrade(alembic_config(connection), "0001")
+        connection.execute(text("INSERT INTO projects (id, name, created_at) VALUES ('p', 'old', 1)"))
+        connection.execute(text(f"INSERT INTO jobs (id, {columns}, {counts}) VALUES ('ftjob-old', {values})"))
+
+    database.write(work)
+    with open_store(url, artifacts=tmp_path) as store:
+        assert store.jobs.get("p", "ftjob-old").created_by is None

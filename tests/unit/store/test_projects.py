@@ -67,7 +67,7 @@ def test_a_scope_that_does_not_exist_is_refused(store, project):
 
 # Operations of workers and of the server itself, which act for no project.
 WITHOUT_PROJECT = {
-    "artifacts": {"write", "write_file", "fetch", "open", "delete", "list", "sweep"},
+    "artifacts": {"write", "write_file", "fetch", "open", "delete", "list", "bytes_below", "sweep"},
     "projects": {"create", "list", "authenticate"},
     "files": {"delete_expired"},
     "jobs": {"list_unvalidated", "tell_waiting"},
@@ -77,6 +77,8 @@ WITHOUT_PROJECT = {
     "checkpoints": {"record", "forget", "list_of"},
     "webhooks": {"collect", "claim_due", "settle"},
     "workers": {"beat", "leave", "list_alive"},
+    "curves": set(),
+    "usage": set(),
 }
 
 
@@ -109,7 +111,14 @@ def test_another_project_s_things_look_like_none(store, project, claim, new_job)
     known = {
         "project_id": stranger,
         "job_id": job_id,
+        "job_ids": [job_id],
+        "keys": ["step-1-0"],
+        "steps": {job_id: [1]},
+        "names": ["a"],
+        "since": 0,
+        "until": 2**40,
         "file_id": file.id,
+        "file_ids": [file.id],
         "key_id": key.id,
         "endpoint_id": endpoint.id,
         "model_name": point.model_name,

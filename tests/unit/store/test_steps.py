@@ -134,3 +134,19 @@ def test_a_forgotten_checkpoint_is_not_found_and_attempts_start_before_it(store,
     assert store.jobs.get(project.id, claim.job.id).checkpoint_step == 5
     with pytest.raises(NotFound):
         store.checkpoints.get_by_name(project.id, "ft:10")
+
+
+NAMES = ["reward/mean", "grader/my one/score_mean", 'odd "quoted" name', "größe", "$.reward", "back\\slash"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_series_has_the_steps_at_which_it_was_measured(store, project, claim, name):
+    measured = [{name: 0.25, "other": 1.0}, {"other": 2.0}, {name: math.nan}, {name: 1e-7}]
+    for step, metrics in enumerate(measured):
+        store.steps.record(claim.lease, step, metrics, total_steps=4)
+    expected = [(0, 0.25), (2, None), (3, 1e-7)]
+    assert store.steps.series(project.id, claim.job.id, [name, "nothing"]) == (3, {name: expected})
+    assert store.steps.series(project.id, claim.job.id)[1][name] == expected
+    assert store.steps.series(project.id, claim.job.id, [name], after=2) == (3, {name: expected[2:]})
+    assert store.steps.series(project.id, claim.job.id, ["other"], after=2) == (3, {})
+    assert store.steps.series(project.id, claim.job.id, [name], after=3) == (None, {})
