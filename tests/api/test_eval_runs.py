@@ -214,7 +214,7 @@ def test_an_item_is_told_key_for_key(client, http):
         "metadata",
         "error",
     }
-    assert whole["report_url"].endswith(f"/evaluations/{made.id}?run_id={run.id}")
+    assert whole["report_url"].endswith(f"/evals/{made.id}/runs/{run.id}")
 
 
 @pytest.mark.usefixtures("executor")

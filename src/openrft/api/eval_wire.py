@@ -89,7 +89,7 @@ def run_object(row: EvalRunRow, address: str) -> dict[str, Any]:
         "object": "eval.run",
         "id": row.id,
         "eval_id": row.eval_id,
-        "report_url": f"{address.rstrip('/')}/evaluations/{row.eval_id}?run_id={row.id}",
+        "report_url": f"{address.rstrip('/')}/evals/{row.eval_id}/runs/{row.id}",
         "status": row.status,
         "model": row.model,
         "name": row.name,

@@ -54,7 +54,7 @@ export function Rows({ figures, names, path, evaluations, playground }) {
       rowProps=${(/** @type {Row} */ row) => ({ "data-row": row.index, ...(row === shown ? CHOSEN : {}) })}
       columns=${columns} />
     ${figures.rowsLeftOut > 0 && html`<p class="faint">
-      ${count(figures.rowsLeftOut)} more rows, those that got better most,
+      ${count(figures.rowsLeftOut)} more rows, whose change lies between these,
       are in the evaluations only.</p>`}
     ${shown ? html`<${Detail} key=${shown.index} row=${shown} rows=${rows} figures=${figures} names=${names}
       path=${path} evaluations=${evaluations} playground=${playground} />`
