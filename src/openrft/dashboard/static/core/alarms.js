@@ -46,6 +46,6 @@ export function useAlarms(id) {
     asked.current = heard;
   }, [heard]);
   const alarms = found.data;
-  const open = (alarms ?? []).filter((one) => one.ended_step === null && !muted.value.includes(`${id}/${one.code}`));
+  const open = (alarms ?? []).filter((/** @type {any} */ one) => one.ended_step === null && !muted.value.includes(`${id}/${one.code}`));
   return { alarms, open, error: found.error, again: found.again };
 }

@@ -114,7 +114,7 @@ function CheckpointTable({ job, rows, base, isLoss, evaluations }) {
           label=${`${nameOf(row)}: ${validation(row, show)}, base ${show(base)}`} /></span>` },
     { title: "Against base", isNumber: true, cell: (row) => against(valueOf(row), base) },
     ...names.map((name) => ({ title: html`<${Line} text=${name} most=${40} />`, isNumber: true,
-      cell: (row) => reward(row.graders?.[name]) })),
+      cell: (/** @type {any} */ row) => reward(row.graders?.[name]) })),
     { title: "Size", isNumber: true,
       cell: (row) => html`<span title=${`Made ${when(row.created_at)}`}>${bytes(row.bytes)}</span>` },
     { title: "What to do with it",

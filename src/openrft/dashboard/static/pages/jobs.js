@@ -13,6 +13,8 @@ import { JobTable, nameOf } from "../parts/job_rows.js";
 
 const PAGE = 50;
 const EVERY = 2000; // milliseconds
+/** @type {{rows: any[], hasMore: boolean|null}} */
+const NO_ROWS = { rows: [], hasMore: null };
 const STATUSES = ["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"];
 
 /** @type {Record<string, [string, (one: any, other: any) => number]>} */
@@ -110,8 +112,7 @@ function useRows(filter, first) {
   const pages = asked.key === key ? asked.pages : 0;
   // New jobs move the end of the first page on: what comes after it is then asked for again.
   const after = pages > 0 ? first?.last_id : null;
-  const older = useLoad((signal) => (after ? pagesAfter(filter, after, pages, signal) : Promise.resolve({ rows: [], hasMore: null })),
-    [key, after, pages], { every: after ? 30_000 : 0 });
+  const older = useLoad(async (signal) => (after ? pagesAfter(filter, after, pages, signal) : NO_ROWS), [key, after, pages], { every: after ? 30_000 : 0 });
   const shown = useRef(/** @type {{key: string, rows: any[]}} */ ({ key: "", rows: [] }));
   if (first) {
     const known = older.data?.rows ?? (shown.current.key === key && pages > 0 ? shown.current.rows : []);

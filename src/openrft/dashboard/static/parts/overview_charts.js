@@ -4,7 +4,11 @@ import { isNumber, number } from "../core/format.js";
 
 /** @typedef {import("../core/series.js").Points} Points */
 /** @typedef {Record<string, Points>} SeriesByName */
-/** @typedef {Partial<import("./chart.js").ChartProps> & {id: string, title: string, series: any[]}} ChartSpec */
+/**
+ * A chart of the page. One that is optional is left out where it has nothing to show.
+ * @typedef {Omit<Partial<import("./chart.js").ChartProps>, "series"> &
+ *   {id: string, title: string, series: any[], isOptional?: boolean}} ChartSpec
+ */
 
 /** Kinds of failed grades, as in grade/errors/… */
 const ERRORS = [

@@ -119,7 +119,7 @@ function BothAnswers({ row, names, path, evaluations }) {
   ];
   return html`<div class="sides">${sides.map((side) => html`<div class="side" role="group" aria-label=${side.name}>
     <div class="row"><h4>${side.name}</h4><span class="faint">mean ${reward(side.mean)}</span></div>
-    ${side.whole ? samplesOf(side.whole).map((sample) => html`<${Sample} sample=${sample} />`) : html`<${Output}
+    ${side.whole ? samplesOf(side.whole).map((/** @type {any} */ sample) => html`<${Sample} sample=${sample} />`) : html`<${Output}
       output=${side.output} most=${3000} />`}
   </div>`)}</div>`;
 }
