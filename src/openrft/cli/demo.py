@@ -54,6 +54,8 @@ def demo(
     home = folder or Path("runs") / f"demo-{seed}"
     if folder is None:
         shutil.rmtree(home, ignore_errors=True)  # the demo's own folder; a --dir of yours is never deleted
+    from openrft.api.session import login_link
+
     question = json.loads((examples / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
     started = time.monotonic()
     with _server(home) as client:
@@ -71,6 +73,9 @@ def demo(
         )
         job = _create_job(client, examples, seed)
         console.print(f"\ncreated {job.id}: {job.status}", highlight=False)
+        if console.is_terminal:  # in a log the link would be good for an hour, for everybody who reads it
+            link = login_link(str(client.base_url).removesuffix("/v1/"), client.api_key)
+            console.print(f"watch it in the browser, while this goes on: {link}", highlight=False, soft_wrap=True)
         with open_display(Console(), as_json=as_json) as display:
             job = _follow(client, job.id, display)
         if job.status != "succeeded" or job.fine_tuned_model is None:
@@ -83,7 +88,7 @@ def demo(
               _answer(client, job.fine_tuned_model, question))  # fmt: skip
     console.print(
         f"\nAll of it took {time.monotonic() - started:.0f} s and is in {home}/: every rollout, grade and checkpoint.\n"
-        f"Next:  .venv/bin/openrft serve --home {home}     the same server again, for your own scripts\n"
+        f"Next:  .venv/bin/openrft serve --home {home}     the same server again: the dashboard, your scripts\n"
         f"       .venv/bin/openrft chat {home / 'artifacts' / 'jobs' / job.id / 'model'}\n"
         f"       docs/coming-from-openai.md                what your existing scripts need: one line",
         highlight=False,
