@@ -82,7 +82,7 @@ def test_a_job_of_the_form_is_the_job_of_the_script_that_it_shows(
     page.get_by_role("button", name="Create the job").click()
     page.wait_for_url(re.compile(r"/finetune/ftjob-"))
     page.wait_for_function(
-        "JSON.parse(localStorage.getItem('openrft-new-job')).model === ''"
+        "JSON.parse(sessionStorage.getItem('openrft-new-job')).model === ''"
     )  # the next one begins empty
     by_form = client.fine_tuning.jobs.retrieve(page.url.rpartition("/")[2].partition("?")[0])
     environment = {**os.environ, "OPENAI_API_KEY": first_key}

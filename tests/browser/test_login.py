@@ -61,7 +61,17 @@ def test_with_a_key_one_comes_to_where_one_wanted_to_go(server: Server, first_ke
 
 @pytest.mark.parametrize(
     "wanted",
-    ["https://evil.example/", "//evil.example/", "/\\evil.example/", "javascript:alert(1)", "/login?next=/login", ""],
+    [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example/",
+        "/.//evil.example/",
+        "/a/..//evil.example/",
+        "/login/",
+        "javascript:alert(1)",
+        "/login?next=/login",
+        "",
+    ],
 )
 def test_an_address_that_leads_elsewhere_is_not_followed(
     server: Server, first_key: str, page: Page, wanted: str

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from openrft.api.access import Platforms, Reader
 from openrft.api.observe import pass_object, passes
 from openrft.api.platform import Platform
+from openrft.api.turns import Turns
 from openrft.errors import InvalidRequest, NotFound
 from openrft.evaluation.evaluation import PASS_THRESHOLD, Evaluation
 from openrft.evaluation.loss_report import build_loss_report
@@ -27,6 +28,7 @@ _TOLD = (
     "kind", "outcome", "is_significant_gain", "sentence", "power", "rows_kind", "pass_threshold", "comparisons",
     "paired", "arms", "rows", "num_rows_left_out", "tries", "slices", "monitor",
 )  # fmt: skip
+_TURNS = Turns(2, "other evaluations are being compared; try again in a moment")
 _SLACK = 1e-9  # below the threshold: scores are sums of floats
 
 
@@ -49,7 +51,8 @@ def compare_evaluations(
         raise InvalidRequest(f"evaluations: {modes} ones cannot be compared; give two of one mode", param="evaluations")
     job = platform.store.jobs.get(caller.project_id, fine_tuning_job_id)
     try:
-        report = _report(job, *(_read(platform, job.id, one) for one in ids), dataset=told[1]["dataset"])
+        with _TURNS.one():
+            report = _report(job, *(_read(platform, job.id, one) for one in ids), dataset=told[1]["dataset"])
     except ValueError as error:
         raise InvalidRequest(f"evaluations: {error}", param="evaluations") from None
     return {

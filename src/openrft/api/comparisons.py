@@ -18,6 +18,7 @@ from fastapi import APIRouter, Query
 from openrft.api.access import Platforms, Reader
 from openrft.api.observe import pass_object, passes
 from openrft.api.platform import Platform
+from openrft.api.turns import Turns
 from openrft.errors import InvalidRequest, NotFound
 from openrft.evaluation.evaluation import Evaluation, EvaluationRow
 from openrft.evaluation.losses import LossEvaluation
@@ -27,6 +28,7 @@ from openrft.store.rows import JobRow
 router = APIRouter(prefix="/fine_tuning/comparisons", tags=["fine-tuning"])
 
 _MOST_JOBS = 8
+_TURNS = Turns(2, "other jobs are being compared; try again in a moment")
 
 _Unit = tuple[str, int]  # a row: its content's digest, and the how manieth row with this content it is
 
@@ -50,13 +52,15 @@ def compare_jobs(
     jobs: Annotated[str, Query(max_length=2_000, description="ids of jobs with commas; all others against the first")],
 ) -> dict[str, Any]:
     """The others' models less the first one's: paired differences over the rows that both reports are about."""
-    found = [_measured(platform, caller.project_id, job_id) for job_id in _several(jobs)]
-    first, *others = found
-    return {
-        "object": "fine_tuning.comparison",
-        "jobs": [_told(one) for one in found],
-        "pairs": [_pair(first, other) for other in others],
-    }
+    ids = _several(jobs)
+    with _TURNS.one():
+        found = [_measured(platform, caller.project_id, job_id) for job_id in ids]
+        first, *others = found
+        return {
+            "object": "fine_tuning.comparison",
+            "jobs": [_told(one) for one in found],
+            "pairs": [_pair(first, other) for other in others],
+        }
 
 
 def _several(jobs: str) -> list[str]:

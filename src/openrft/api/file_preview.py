@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from fastapi import APIRouter, Query
 
 from openrft.api.access import Platforms, Reader
 from openrft.api.platform import Platform
+from openrft.api.turns import Turns
 from openrft.dataset import MethodName, Reading, read_file, row_limits
 from openrft.dataset.preview import keys_of, shown_rows
 from openrft.errors import TooLarge
@@ -23,7 +23,8 @@ MOST_BYTES = 32 * 1024**2
 """Of a file that is read while somebody waits. Larger ones are checked by the worker alone."""
 
 _MOST_PROBLEMS = 200
-_at_work = threading.Lock()  # rows take far more memory than their letters: one file at a time
+# Rows take far more memory than their letters.
+_TURNS = Turns(2, "other files are being read; try again in a moment", retry_after=1)
 
 Role = Literal["training_file", "validation_file", "test_file"]
 Rows = Annotated[int, Query(ge=0, le=100, description="most rows to show; fewer where they are long")]
@@ -48,7 +49,7 @@ def preview_file(
             "it all the same; to check it first: openrft data validate FILE"
         )
         raise TooLarge(message, param="file_id")
-    with _at_work:
+    with _TURNS.one():
         reading = _read(platform, file, method, role)
         return _preview(file, reading, rows, after)
 
@@ -63,6 +64,7 @@ def _read(platform: Platform, file: StoredFile, method: MethodName, role: Role) 
 
 def _preview(file: StoredFile, reading: Reading, limit: int, after: int) -> dict[str, Any]:
     rows = shown_rows(reading, after=after, limit=limit)
+    keys, num_keys = keys_of(reading)
     last = reading.rows[-1].line if reading.rows else 0
     return {
         "object": "file.preview",
@@ -73,7 +75,8 @@ def _preview(file: StoredFile, reading: Reading, limit: int, after: int) -> dict
         "num_problems": len(reading.problems),
         "problems": [asdict(problem) for problem in reading.problems[:_MOST_PROBLEMS]],
         "warnings": [asdict(problem) for problem in reading.warnings[:_MOST_PROBLEMS]],
-        "keys": {name: asdict(key) for name, key in keys_of(reading).items()},
+        "keys": {name: asdict(key) for name, key in keys.items()},
+        "num_keys": num_keys,
         "rows": [asdict(row) for row in rows],
         "has_more": bool(rows) and rows[-1].line < last,
     }

@@ -17,11 +17,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openrft.api.bodies import MOST_JSON_BYTES
+from openrft.api.pages import is_page
 from openrft.errors import Forbidden, InvalidRequest, TooLarge, shown
 
 BODY_SECONDS = 60.0
 """How long the next piece of a body may take."""
 
+_FILES = ("/v1/files", "/v1/uploads")  # where a body may be as large as a file
 _AROUND_A_FILE = 1024**2  # bytes of a multipart body beside the file
 _READ_AND_DROPPED = 64 * 1024**2  # of a body that is too large, so that its sender gets to read the answer
 
@@ -40,13 +42,15 @@ class Guard:
             return
         headers = Headers(scope=scope)
         self._hosts.check(headers.getlist("host"))
-        _check_origin(headers)
+        if not _opens_a_page(scope, headers):
+            _check_origin(headers)
         _check_text(scope)
         encodings = {one.strip().lower() for one in headers.get("content-encoding", "").split(",")} - {"", "identity"}
         if encodings:
             message = "packed bodies are not taken; send it without Content-Encoding"
             raise InvalidRequest(message, code="unsupported_content_encoding")
         is_multipart = headers.get("content-type", "").strip().lower().startswith("multipart/form-data")
+        is_multipart = is_multipart and scope["path"].startswith(_FILES)
         most = self._most_file_bytes + _AROUND_A_FILE if is_multipart else MOST_JSON_BYTES
         body = _Body(receive, most, self._body_seconds)
         length = headers.get("content-length", "0")
@@ -125,6 +129,12 @@ def _name_of(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].removesuffix(".") if host.count(":") < 2 else host
+
+
+def _opens_a_page(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody follows a link of another site to a page of the dashboard, which holds nothing of anybody."""
+    kind = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+    return scope["method"] == "GET" and kind == ("navigate", "document") and is_page(scope["path"])
 
 
 def _check_origin(headers: Headers) -> None:

@@ -27,6 +27,8 @@ router = APIRouter(prefix="/fine_tuning/jobs/{fine_tuning_job_id}", tags=["obser
 _PASS = re.compile(r"step-(\d+)-([a-z]+)-(greedy|sampled|loss)(-e\d+)?\.json")
 _MOST_ROWS = 1_000  # of one page of an evaluation
 _LISTS = ("scores", "completion_tokens", "truncated")
+# What a worker goes on from; it names folders of that worker's machine.
+_OF_A_WORKER = re.compile(r"checkpoints/[^/]+/run\.json")
 # Only these may be JSON of ours with a grader's headers in it; what is in model/ leaves byte for byte.
 _MASKED = re.compile(r"(documents|checkpoints)/.*\.json")
 
@@ -164,7 +166,8 @@ def _steps(platform: Platform, project_id: str, job_id: str, after: int) -> list
 def _run_files(platform: Platform, project_id: str, job_id: str) -> Sequence[str]:
     platform.store.jobs.get(project_id, job_id)
     folder = f"jobs/{job_id}"
-    return [key.removeprefix(folder + "/") for key in platform.store.artifacts.list(folder)]
+    names = [key.removeprefix(folder + "/") for key in platform.store.artifacts.list(folder)]
+    return [name for name in names if not _OF_A_WORKER.fullmatch(name)]
 
 
 def passes(platform: Platform, project_id: str, job_id: str) -> list[str]:

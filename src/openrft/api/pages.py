@@ -37,6 +37,11 @@ PATHS = frozenset({*_ADDRESSES, _ASSETS, _ICON})
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
+def is_page(path: str) -> bool:
+    """Whether the address ``path`` is the dashboard's page."""
+    return path == "/" or path.split("/", 2)[1] in PAGES
+
+
 def open_routes() -> list[BaseRoute]:
     """The page and the files."""
     assets = Assets()

@@ -13,15 +13,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from openrft.api.job_request import read_job_request
 from openrft.api.platform import Platform
+from openrft.api.turns import Turns
 from openrft.config.home import KEPT_FOLDER
-from openrft.errors import InvalidRequest, OpenRFTError, TooManyRequests
+from openrft.errors import InvalidRequest, OpenRFTError
 from openrft.store.artifacts import read_pieces
 
 Kind = Literal["plan", "rehearsal"]
@@ -34,27 +34,21 @@ _COMMANDS: Mapping[Kind, str] = {"plan": "openrft plan", "rehearsal": "openrft g
 _PARTICIPLES: Mapping[Kind, str] = {"plan": "planned", "rehearsal": "rehearsed"}
 
 log = logging.getLogger(__name__)
-_at_work = threading.Lock()
+_TURNS = Turns(1, "another job is being planned or rehearsed; one is at a time, or both would be wrong", retry_after=30)
 
 
 def probe(platform: Platform, project_id: str, body: Mapping[str, Any], kind: Kind, **bounds: float) -> dict[str, Any]:
     """The plan or rehearsal, as its command prints it, of the job that ``body`` would create; see ``probe_process``.
 
     Raises :class:`InvalidRequest` for what is wrong with the job, with ids of files in place of paths, and
-    :class:`TooManyRequests` while another probe is made.
+    :class:`~openrft.errors.TooManyRequests` while another probe is made.
     """
     document = read_job_request(platform, project_id, body).spec["document"]
     if str(document["model"]).startswith("ft:"):
         message = f"a job that goes on with a fine-tuned model cannot be {_PARTICIPLES[kind]} here yet; use its base"
         raise InvalidRequest(message, param="model")
-    if not _at_work.acquire(blocking=False):
-        message = "another job is being planned or rehearsed; one is at a time, or both would be wrong"
-        raise TooManyRequests(message, retry_after=30)
-    try:
-        with tempfile.TemporaryDirectory(prefix="openrft-probe-") as folder:
-            return _probe(platform, project_id, document, kind, bounds, Path(folder))
-    finally:
-        _at_work.release()
+    with _TURNS.one(), tempfile.TemporaryDirectory(prefix="openrft-probe-") as folder:
+        return _probe(platform, project_id, document, kind, bounds, Path(folder))
 
 
 def _probe(

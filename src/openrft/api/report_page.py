@@ -9,6 +9,7 @@ from typing import Any
 from fastapi.responses import Response
 
 from openrft.api.platform import Platform
+from openrft.api.turns import Turns
 from openrft.errors import NotFound
 from openrft.evaluation.html_report import POLICY, Record, to_html
 from openrft.store.rows import JobRow, StepRow
@@ -16,9 +17,17 @@ from openrft.store.rows import JobRow, StepRow
 _POLICY = f"{POLICY}; frame-ancestors 'none'; sandbox"
 """The file's own, and what only a header can say."""
 
+_TURNS = Turns(2, "other reports are being written; try again in a moment")
+_TOKENS = frozenset({"prompt_token_ids", "token_ids", "sampling_logprobs"})
+
 
 def report_page(platform: Platform, job: JobRow, report: Mapping[str, Any]) -> Response:
     """The page as an attachment: a browser saves it, and whatever opened it from here could neither run nor load."""
+    with _TURNS.one():
+        return _page(platform, job, report)
+
+
+def _page(platform: Platform, job: JobRow, report: Mapping[str, Any]) -> Response:
     steps = _steps(platform, job)
     sampled = [row.rollouts for row in steps if row.rollouts is not None]
     record = Record(
@@ -57,6 +66,11 @@ def _document(platform: Platform, job: JobRow, name: str) -> dict[str, Any]:
 def _rollouts(platform: Platform, key: str) -> list[dict[str, Any]]:
     try:
         with platform.store.artifacts.open(key) as file:
-            return [json.loads(line) for line in file]
+            return [_without_tokens(json.loads(line)) for line in file]
     except NotFound:
         return []
+
+
+def _without_tokens(row: dict[str, Any]) -> dict[str, Any]:
+    """A rollout as the page needs it: its tokens take most of its memory."""
+    return {name: value for name, value in row.items() if name not in _TOKENS}

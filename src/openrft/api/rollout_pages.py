@@ -11,7 +11,6 @@ import contextlib
 import heapq
 import math
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +18,15 @@ from typing import Any
 
 from openrft.api.rollout_picking import Picking
 from openrft.api.rollout_reading import Place, RolloutReading
-from openrft.errors import InvalidRequest, TooManyRequests
+from openrft.api.turns import Turns
+from openrft.errors import InvalidRequest
 from openrft.store.rollout_index import RolloutIndex
 from openrft.store.rows import SampledStep
 
 MOST_ROWS = 200  # of a page
 _MOST_SEARCHED = 20_000  # texts that are read for a page of a search
 _SECONDS_OF_SEARCH = 1.5
-LONG_READS = threading.BoundedSemaphore(8)
+LONG_READS = Turns(8, "many rollouts are being searched or sorted; try again in a moment")
 """Pages that read the numbers of many steps, of all requests together."""
 
 _CURSOR = re.compile(r"rollout_(\d{1,9})_(\d{1,9})")
@@ -144,18 +144,9 @@ def _key_at(reading: RolloutReading, steps: Sequence[SampledStep], picking: Pick
     raise _unknown_cursor(id_of(place))
 
 
-@contextlib.contextmanager
-def _turn(picking: Picking) -> Iterator[None]:
+def _turn(picking: Picking) -> contextlib.AbstractContextManager[None]:
     """Of pages that may read much only a few are made at a time."""
-    if not picking.reads_many:
-        yield
-        return
-    if not LONG_READS.acquire(blocking=False):
-        raise TooManyRequests("many rollouts are being searched or sorted; try again in a moment", retry_after=2)
-    try:
-        yield
-    finally:
-        LONG_READS.release()
+    return LONG_READS.one() if picking.reads_many else contextlib.nullcontext()
 
 
 def _unknown_cursor(cursor: str) -> InvalidRequest:

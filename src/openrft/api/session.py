@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import secrets
 import threading
 import time
@@ -30,6 +29,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from openrft.api.access import HEADER, Caller, check_key, cookie_name, known
+from openrft.api.bodies import strict_json
 from openrft.api.first_key import FILE_NAME
 from openrft.api.platform import Platform
 from openrft.errors import InvalidRequest, OpenRFTError, Unauthorized
@@ -56,9 +56,13 @@ def login_link(address: str, first_key: str) -> str:
 
 
 class Codes:
-    """Which codes open. Each does once; what was used is remembered until it would have expired."""
+    """Which codes open. Each does once; what was used is remembered until it would have expired.
+
+    Codes from before the server's start open nothing: which of them were used nobody knows any more.
+    """
 
     def __init__(self) -> None:
+        self._started = int(time.time())
         self._used: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -68,7 +72,7 @@ class Codes:
         if not told or not hmac.compare_digest(_signature(first_key, told).encode(), signature.encode()):
             raise Unauthorized("this login link is not of this server; make a new one: openrft dashboard")
         expires, present = int(told.partition(".")[0]), time.time() if now is None else now
-        if present > expires:
+        if present > expires or expires - CODE_SECONDS < self._started:
             raise Unauthorized("this login link has expired; make a new one: openrft dashboard")
         with self._lock:
             self._used = {used: end for used, end in self._used.items() if end >= present}
@@ -134,15 +138,20 @@ def _check_header(request: Request) -> None:
 
 
 async def _body(request: Request) -> dict[str, str]:
-    body = await request.body()
-    try:
-        asked = json.loads(body) if len(body) <= _MOST_BYTES else None
-    except ValueError:
-        asked = None
-    is_right = isinstance(asked, dict) and len(asked) == 1 and all(isinstance(one, str) for one in asked.values())
-    if not is_right or not asked or not {"code", "key"} & asked.keys():
-        raise InvalidRequest('the body: expected {"code": "…"} from a login link, or {"key": "…"}')
-    return {name: value.strip() for name, value in asked.items()}
+    """The request's body. Nobody's key is known yet, so no more of it is read than it may have."""
+    wrong = InvalidRequest('the body: expected {"code": "…"} from a login link, or {"key": "…"}, as JSON')
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MOST_BYTES:
+            raise wrong
+    asked = strict_json(body)
+    if not isinstance(asked, dict) or asked.keys() not in ({"code"}, {"key"}):
+        raise wrong
+    (name, value) = next(iter(asked.items()))
+    if not isinstance(value, str) or not value.isascii():
+        raise wrong
+    return {name: value.strip()}
 
 
 def _signature(first_key: str, told: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +10,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from openrft.api.access import Platforms, Reader
-from openrft.errors import InvalidRequest, TooManyRequests
+from openrft.api.turns import Turns
+from openrft.errors import InvalidRequest
 from openrft.store.usage import JobDay
 
 router = APIRouter(prefix="/usage", tags=["usage"])
@@ -19,7 +19,8 @@ router = APIRouter(prefix="/usage", tags=["usage"])
 _DAY = 86_400
 _DEFAULT_DAYS = 30
 _LATEST = 2**40  # seconds; any database can hold it
-_AT_ONCE = threading.BoundedSemaphore(2)  # every step of the time that is asked for is read
+# Every step of the time that is asked for is read.
+_TURNS = Turns(2, "usage is being added up already; try again in a moment")
 
 Since = Annotated[int | None, Query(ge=0, le=_LATEST, description="Unix seconds; without it, 30 days before until")]
 Until = Annotated[int | None, Query(ge=0, le=_LATEST, description="Unix seconds, not itself in it; without it, now")]
@@ -32,12 +33,8 @@ def get_usage(caller: Reader, platform: Platforms, since: Since = None, until: U
     start = max(0, end - _DEFAULT_DAYS * _DAY) if since is None else since
     if start >= end:
         raise InvalidRequest(f"since is {start} and until {end}; give an earlier since", param="since")
-    if not _AT_ONCE.acquire(blocking=False):
-        raise TooManyRequests("usage is being added up already; try again in a moment", retry_after=2)
-    try:
+    with _TURNS.one():
         found = platform.store.usage.list(caller.project_id, since=start, until=end)
-    finally:
-        _AT_ONCE.release()
     return {
         "object": "usage",
         "since": start,

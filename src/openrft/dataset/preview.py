@@ -12,6 +12,9 @@ from openrft.dataset.rows import Row
 MOST_CHARACTERS = 2 * 1024**2
 """Of all shown rows together, as JSON."""
 
+MOST_KEYS = 500
+"""Of which more is told than that they are there."""
+
 
 @dataclass(slots=True)
 class PreviewKey:
@@ -22,11 +25,15 @@ class PreviewKey:
     missing_line: int | None = None
 
 
-def keys_of(reading: Reading) -> dict[str, PreviewKey]:
-    """The keys of all rows, in the order of their first use."""
+def keys_of(reading: Reading) -> tuple[dict[str, PreviewKey], int]:
+    """The first :data:`MOST_KEYS` keys of all rows, in the order of their first use, and how many there are in all."""
     keys: dict[str, PreviewKey] = {}
+    names: set[str] = set()
     for row in reading.rows:
+        names.update(row.content)
         for name, value in row.content.items():
+            if name not in keys and len(keys) == MOST_KEYS:
+                continue
             key = keys.setdefault(name, PreviewKey())
             key.rows += 1
             kind = json_type(value)
@@ -34,18 +41,18 @@ def keys_of(reading: Reading) -> dict[str, PreviewKey]:
     for name, key in keys.items():
         if key.rows < len(reading.rows):
             key.missing_line = next(row.line for row in reading.rows if name not in row.content)
-    return keys
+    return keys, len(names)
 
 
 def shown_rows(reading: Reading, *, after: int, limit: int) -> list[Row]:
-    """At most ``limit`` rows after line ``after``; fewer where they are long, but one if there is one."""
+    """At most ``limit`` rows after line ``after``; fewer where they are long, none where one is too long alone."""
     shown: list[Row] = []
     room = MOST_CHARACTERS
     for row in reading.rows:
         if row.line <= after:
             continue
         room -= len(json.dumps(row.content, ensure_ascii=False))
-        if len(shown) == limit or (shown and room < 0):
+        if len(shown) == limit or room < 0:
             break
         shown.append(row)
     return shown

@@ -10,6 +10,8 @@
 import { navigate } from "./router.js";
 
 const HEADER = { "x-openrft": "1" };
+const MOST_TRIES = 5;
+const MOST_WAIT = 5; // seconds
 
 export class ApiError extends Error {
   /**
@@ -130,7 +132,17 @@ export function queryOf(params) {
 
 /** @param {string} method @param {string} path @param {any} [body] @param {{signal?: AbortSignal}} [options] */
 async function ask(method, path, body, options = {}) {
-  return read(await reach(path, { ...jsonRequest(method, body), signal: options.signal }));
+  const request = { ...jsonRequest(method, body), signal: options.signal };
+  let answer = await reach(path, request);
+  // The server does few heavy things at once and says when to come back.
+  for (let tries = 0; method === "GET" && answer.status === 429 && tries < MOST_TRIES; tries += 1) {
+    const seconds = Number(answer.headers.get("retry-after") ?? NaN);
+    if (!(seconds <= MOST_WAIT)) break;
+    await new Promise((done) => setTimeout(done, 1000 * (seconds || 0.5)));
+    if (options.signal?.aborted) throw new DOMException("gone", "AbortError");
+    answer = await reach(path, request);
+  }
+  return read(answer);
 }
 
 /** @param {string} method @param {any} body @returns {RequestInit} */

@@ -71,5 +71,6 @@ function KeyForm({ enter }) {
 function placeAfter(next) {
   if (!next?.startsWith("/")) return FIRST;
   const place = new URL(next, location.origin);
-  return place.origin === location.origin && place.pathname !== "/login" ? place.pathname + place.search : FIRST;
+  const isElsewhere = place.origin !== location.origin || place.pathname.startsWith("//");
+  return isElsewhere || /^\/login\/*$/.test(place.pathname) ? FIRST : place.pathname + place.search;
 }

@@ -48,7 +48,7 @@ export function useDraft() {
 /** What the form begins with when it is opened next. @param {Draft} draft */
 export function keepDraft(draft) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(draft));
+    sessionStorage.setItem(KEY, JSON.stringify(draft));
   } catch {
     // Without room for it the draft lives as long as the page.
   }
@@ -57,7 +57,7 @@ export function keepDraft(draft) {
 /** @returns {Draft} */
 function kept() {
   try {
-    const found = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    const found = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
     return found && typeof found === "object" ? { ...EMPTY, ...found } : EMPTY;
   } catch {
     return EMPTY;
