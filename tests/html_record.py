@@ -39,7 +39,7 @@ def graded_record(text: str = "plain") -> Record:
     """Of a reinforcement job of two steps: ten rows got better, two worse."""
     evidence = Evidence(source="rollouts", step=2, example="e0", line=1, sample=0, score=1.0, text=text)
     report = build_report(
-        job={"model": "/home/somebody/models/tiny", "grader": text, "algorithm": "rft", f"fact {text}": text},
+        job={"model": "/data/somebody/models/tiny", "grader": text, "algorithm": "rft", f"fact {text}": text},
         base_sampled=_evaluation([0.0] * 6 + [0.5] * 4 + [1.0, 1.0], "base", 0, text),
         tuned_sampled=_evaluation([1.0] * 10 + [0.5, 0.0], text, 2, text),
         curve=CURVE,
@@ -105,8 +105,8 @@ def _losses(losses: list[float], name: str, step: int, text: str) -> LossEvaluat
 
 
 def _job(text: str, method: dict[str, Any]) -> dict[str, Any]:
-    files = {name: f"/home/somebody/data/{name}.jsonl" for name in ("training_file", "validation_file")}
-    return {"model": "/home/somebody/models/tiny", "suffix": text, "seed": 0, **files, "method": method}
+    files = {name: f"/data/somebody/rows/{name}.jsonl" for name in ("training_file", "validation_file")}
+    return {"model": "/data/somebody/models/tiny", "suffix": text, "seed": 0, **files, "method": method}
 
 
 def _config(text: str) -> dict[str, Any]:
@@ -115,8 +115,8 @@ def _config(text: str) -> dict[str, Any]:
         "seed": 7,
         "hyperparameters": {"num_steps": 2, "stop": [text], "batch_size": 8},
         "reasons": {"batch_size": text},
-        "model": {"name": "/home/somebody/models/tiny", "parameters": 918_912, "fingerprint": "abc"},
-        "files": {"training_file": {"path": "/home/somebody/data/t.jsonl", "rows": 3, "fingerprint": "def"}},
+        "model": {"name": "/data/somebody/models/tiny", "parameters": 918_912, "fingerprint": "abc"},
+        "files": {"training_file": {"path": "/data/somebody/rows/t.jsonl", "rows": 3, "fingerprint": "def"}},
         "machine": {"device": "cpu", "python": text},
     }
 

@@ -65,6 +65,21 @@ def test_what_is_answered_stays_small(client):
     assert len(found["problems"]) == 200 and found["num_problems"] == 300
 
 
+def test_a_row_of_very_many_keys_and_a_very_long_row_are_told_of_in_short(client):
+    found = preview(client, [json.dumps({**GOOD, **{f"k{n}": 1 for n in range(2000)}})])
+    assert len(found["keys"]) == 500 and found["num_keys"] == 2002
+    found = preview(client, [json.dumps({**GOOD, "long": "x" * 3 * 1024**2})])
+    assert found["num_rows"] == 1 and found["rows"] == []
+
+
+def test_files_beyond_those_that_are_read_are_told_to_come_back(client, http):
+    made = client.files.create(file=("rows.jsonl", io.BytesIO(json.dumps(GOOD).encode())), purpose="fine-tune")
+    with file_preview.TURNS.one(), file_preview.TURNS.one():
+        answer = http.get(f"/v1/files/{made.id}/preview")
+    assert answer.status_code == 429 and answer.headers["retry-after"] == "1"
+    assert http.get(f"/v1/files/{made.id}/preview").status_code == 200
+
+
 def test_a_file_that_is_too_large_to_wait_for_is_refused_with_what_to_do(http):
     row = json.dumps({**GOOD, "answer": "x" * 1_000_000}).encode() + b"\n"
     content = row * (file_preview.MOST_BYTES // len(row) + 1)

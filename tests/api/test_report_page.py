@@ -71,7 +71,7 @@ def test_the_page_has_the_verdict_the_series_and_rollouts_of_the_first_and_last_
     assert ">Length of answers<" in text
     assert "Step 1: 4 of 4 rollouts" in text and "Step 3: 4 of 4 rollouts" in text and "Step 2:" not in text
     assert "<script" not in text and "<img" not in text and "\x1b" not in text
-    assert "hunter2" not in text and "/home/somebody" not in text
+    assert "hunter2" not in text and "/data/somebody" not in text
 
 
 def test_a_job_without_its_rollouts_and_settings_has_a_page_still(reported: Reported, store: Store) -> None:

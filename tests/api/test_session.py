@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,13 +74,15 @@ def test_a_code_of_another_server_or_with_another_time_is_refused(browser: httpx
 
 
 def test_a_code_is_good_for_an_hour_and_a_second_one_for_itself() -> None:
-    codes = Codes()
+    codes = Codes(started=1000.0)
     early, late = make_code("sk-first", now=1000.0), make_code("sk-first", now=1000.0)
     codes.redeem(early, "sk-first", now=1000.0 + CODE_SECONDS)
     with pytest.raises(Unauthorized, match="expired"):
         codes.redeem(late, "sk-first", now=1001.0 + CODE_SECONDS)
     with pytest.raises(Unauthorized, match="expired"):  # and a used one is not good again once it is forgotten
         codes.redeem(early, "sk-first", now=1001.0 + CODE_SECONDS)
+    with pytest.raises(Unauthorized, match="started after"):  # whether it was used nobody knows any more
+        Codes(started=1001.0).redeem(late, "sk-first", now=1002.0)
 
 
 def test_no_script_and_no_other_site_gets_at_the_cookie(
@@ -155,11 +158,23 @@ def test_logging_out_forgets_the_key(browser: httpx2.Client, log_in: Callable[[s
     assert browser.get("/v1/files").status_code == 401
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"key": 1}', b'{"key": "a", "code": "b"}', b'{"a": "b"}'])
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"key": 1}', b'{"key": "a", "code": "b"}', b'{"a": "b"}'])
 def test_a_body_that_is_neither_a_code_nor_a_key_is_refused(browser: httpx2.Client, body: bytes) -> None:
     answer = browser.post("/session", content=body, headers=OURS)
     assert answer.status_code == 400
     assert '{"code"' in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 1990, b'{"key": "' + b"x" * 3000 + b'"}'])
+def test_a_body_that_is_no_json_or_far_too_long_is_a_400(browser: httpx2.Client, body: bytes) -> None:
+    assert browser.post("/session", content=body, headers=OURS).status_code == 400
+
+
+def test_a_body_is_not_waited_for_beyond_what_it_may_have_though_nobodys_key_is_known(server: Server) -> None:
+    head = f"POST /session HTTP/1.1\r\nHost: localhost\r\n{HEADER}: 1\r\nContent-Length: 5000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head.encode() + b"x" * 3000)  # and no more: an answer must not need the rest
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
 def test_a_wrong_key_is_refused_and_sets_no_cookie(browser: httpx2.Client) -> None:

@@ -14,7 +14,7 @@ from openrft.api.progress import MOST_POINTS, progress_of, spaced, steps_to_read
 from openrft.store import Store
 from openrft.store.curves import Point
 from openrft.store.rows import CheckpointRow, JobError, Lease, NewEvent, Project
-from wire_jobs import body, record_step, run_by_hand, supervised
+from wire_jobs import body, method, record_step, run_by_hand, supervised
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_verdict_of_an_ended_job_stays_though_nothing_is_read_again(get, sto
     record_step(store, lease, 2, [], **{"valid/reward_mean": 0.75})
     store.checkpoints.record(lease, 2, model_name="ft:a:b::c", artifact="jobs/x/model", metrics={})
     data = {"outcome": "better", "gain": 0.5, "low": 0.25, "high": 0.75}
-    store.events.append(lease, NewEvent(message="better: +50 points.", key="verdict", data=data))
+    store.events.append(lease, NewEvent(message="better: +50 points.", key="verdict", data={"verdict": data}))
     store.queue.finish(lease, "succeeded", message="done", fine_tuned_model="ft:a:b::c")
     first, second = get()["data"][0], get()["data"][0]
     assert first == second
@@ -132,6 +132,9 @@ def test_jobs_are_found_by_status_and_by_what_they_mention(client, get, store: S
     assert ids(f"?limit=1&after={second}") == [first]
     assert get("?limit=1")["has_more"] is True
     assert get("?status=done", status=400)["error"]["param"] == "status"
+    by_test_file = body(client, method=method(hyperparameters={"test_file": odd}))
+    third = client.fine_tuning.jobs.create(**by_test_file).id
+    assert ids("?search=odd_100%25") == [third, second]
 
 
 def test_a_wish_counts_as_the_status_that_people_see(client, get, lease: Lease) -> None:

@@ -171,6 +171,7 @@ def test_with_json_a_folder_that_cannot_be_made_has_the_shape_of_the_api_too(tas
     assert "file/run" in error["message"]
 
 
+@pytest.mark.slow
 def test_a_relative_model_of_the_command_line_is_kept_so_that_resume_works_from_anywhere(task: Path) -> None:
     write_random_model(task / "other", "llama")
     write_job(task, model="openrft-tiny")

@@ -23,8 +23,8 @@ MOST_BYTES = 32 * 1024**2
 """Of a file that is read while somebody waits. Larger ones are checked by the worker alone."""
 
 _MOST_PROBLEMS = 200
-# Rows take far more memory than their letters.
-_TURNS = Turns(2, "other files are being read; try again in a moment", retry_after=1)
+TURNS = Turns(2, "other files are being read; try again in a moment", retry_after=1)
+"""Few at once: rows take far more memory than their letters."""
 
 Role = Literal["training_file", "validation_file", "test_file"]
 Rows = Annotated[int, Query(ge=0, le=100, description="most rows to show; fewer where they are long")]
@@ -49,7 +49,7 @@ def preview_file(
             "it all the same; to check it first: openrft data validate FILE"
         )
         raise TooLarge(message, param="file_id")
-    with _TURNS.one():
+    with TURNS.one():
         reading = _read(platform, file, method, role)
         return _preview(file, reading, rows, after)
 

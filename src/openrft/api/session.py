@@ -61,8 +61,8 @@ class Codes:
     Codes from before the server's start open nothing: which of them were used nobody knows any more.
     """
 
-    def __init__(self) -> None:
-        self._started = int(time.time())
+    def __init__(self, *, started: float | None = None) -> None:
+        self._started = int(time.time() if started is None else started)
         self._used: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -73,7 +73,8 @@ class Codes:
             raise Unauthorized("this login link is not of this server; make a new one: openrft dashboard")
         expires, present = int(told.partition(".")[0]), time.time() if now is None else now
         if present > expires or expires - CODE_SECONDS < self._started:
-            raise Unauthorized("this login link has expired; make a new one: openrft dashboard")
+            raise Unauthorized("this login link has expired, or the server was started after it was made; make a new "
+                               "one: openrft dashboard")  # fmt: skip
         with self._lock:
             self._used = {used: end for used, end in self._used.items() if end >= present}
             if told in self._used:
@@ -149,8 +150,10 @@ async def _body(request: Request) -> dict[str, str]:
     if not isinstance(asked, dict) or asked.keys() not in ({"code"}, {"key"}):
         raise wrong
     (name, value) = next(iter(asked.items()))
-    if not isinstance(value, str) or not value.isascii():
+    if not isinstance(value, str):
         raise wrong
+    if not value.isascii():
+        raise Unauthorized(f"this {name} is not of this server; make a new link: openrft dashboard")
     return {name: value.strip()}
 
 

@@ -150,7 +150,7 @@ def _report(verdict: EventRow | None) -> dict[str, Any] | None:
     """The report in short; jobs that older versions ended have the sentence alone."""
     if verdict is None:
         return None
-    said: Mapping[str, Any] = verdict.data
+    said: Mapping[str, Any] = verdict.data.get("verdict", {})
     return {"sentence": verdict.message, **{name: said.get(name) for name in ("outcome", "gain", "low", "high")}}
 
 

@@ -52,7 +52,7 @@ def end_succeeded(
             artifact=prefix,
             metrics=checkpoint_metrics(step, next((row.metrics for row in steps if row.step == step), {})),
             events=[
-                NewEvent(message=str(report["sentence"]), key=VERDICT_KEY, data=verdict_data(report)),
+                NewEvent(message=str(report["sentence"]), key=VERDICT_KEY, data={"verdict": verdict_data(report)}),
                 NewEvent(message=f"New fine-tuned model created: {name}", key="final-model"),
             ],
         )

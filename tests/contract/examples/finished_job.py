@@ -115,8 +115,10 @@ def check_events(client, job, graders, steps):
     ]
     places = [story.index(message) for message in expected if message in story]
     assert len(places) == len(expected) and places == sorted(places), story
-    # Ours beside OpenAI's: what diagnosis noticed, and a policy that was put back, as data of their messages.
-    assert all(set(event.data or {}) <= {"alarm", "return"} for event in events if event.type == "message"), events
+    # Ours beside OpenAI's, as data of messages: what diagnosis noticed, a policy that was put back, the report.
+    assert all(
+        set(event.data or {}) <= {"alarm", "return", "verdict"} for event in events if event.type == "message"
+    ), events
     numbers = [event for event in reversed(events) if event.type == "metrics" and event.data["step"] > 0]
     assert [event.data["step"] for event in numbers] == list(range(1, steps + 1)), story
     for event in numbers:

@@ -23,6 +23,7 @@ def weights_of(outcome):
     return {key: value for key, (value, _) in outcome["checkpoints"].items()}
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_waited_for(store, home, project, calm):
     job = kit.create_job(store, project.id)
     with kit.working(store, home, pace=Pace(lease=30, beat=0.3, tick=0.05, look=0.1)):
@@ -53,6 +54,7 @@ def test_a_database_that_is_away_for_a_moment_costs_that_moment(postgres, tmp_pa
         assert kit.outcome(store, job) == calm
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_renew_its_lease_ends_the_attempt_before_the_lease_ends(postgres, tmp_path, calm):
     home = on_postgres(postgres, tmp_path)
     with open_store(home.database_url, artifacts=home.artifacts) as store:

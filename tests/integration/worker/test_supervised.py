@@ -80,6 +80,7 @@ def test_a_kill_at_each_point_of_the_code_changes_nothing(tmp_path, calm):
         assert kit.outcome(store, job) == calm
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_ends_in_the_same_weights_here_and_on_another_machine(store, home, project, calm, tmp_path):
     job = kit.create_supervised_job(store, project.id)
     homes = [tmp_path / "this", tmp_path / "that", tmp_path / "that"]

@@ -148,7 +148,7 @@ def test_rows_that_got_worse_are_side_by_side_with_the_worst_first() -> None:
 def test_what_is_passed_on_has_no_passwords_and_no_folders() -> None:
     text = to_html(graded_record())
     assert "hunter2" not in text
-    assert "/home/somebody" not in text
+    assert "/data/somebody" not in text
     assert "&quot;X-Key&quot;: &quot;**********&quot;" in text
     assert "put in your own" in text
     assert "https://grader.example/grade?**********" in text

@@ -31,7 +31,7 @@ GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "reference"
 
 
 def resolved(asked: str, num_parameters: int, gain: float) -> tuple[str, str | None]:
-    facts = resolve.Facts(
+    facts = resolve.ReinforcementFacts(
         num_parameters=num_parameters, context_tokens=1024, num_train=64, num_valid=48, longest_prompt=50,
         room=Room(free_bytes=64 << 30, device_type="cpu", num_parameters=1, footprint=None, padded_row_bytes=1 << 10),
         short_type_gain=gain,
