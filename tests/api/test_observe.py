@@ -11,7 +11,7 @@ import httpx2
 import openai
 import pytest
 
-from openrft.api.series import thinned
+from openrft.api.series import series_of, thinned
 from openrft.evaluation.losses import LossEvaluation, LossRow
 from openrft.store import Store
 from openrft.store.rows import Lease, Project
@@ -94,14 +94,23 @@ def test_max_points_thins_every_series_and_needs_room_for_a_peak(get, store: Sto
 
 
 def test_bands_say_the_mean_the_lowest_and_the_highest_of_stretches_of_steps(get, store: Store, lease: Lease) -> None:
-    for step, value in enumerate((1.0, 3.0, float("nan"), 2.0, 2.0, 6.0, 0.0, 1.0, 4.0), start=1):
+    for step, value in enumerate((1.0, 3.0, float("nan"), 2.0, 2.0, 6.0, 0.0, 3.0, 4.0), start=1):
         record_step(store, lease, step, [], value=value)
-    expected = {"steps": [2, 5, 7, 9], "values": [2.0, 2.0, 3.0, 2.5], "min": [1.0, 2.0, 0.0, 1.0],
+    expected = {"steps": [2, 5, 8, 9], "values": [2.0, 2.0, 3.0, 4.0], "min": [1.0, 2.0, 0.0, 4.0],
                 "max": [3.0, 2.0, 6.0, 4.0]}  # fmt: skip
     assert get("metrics?names=value&max_points=4&bands=true").json()["series"] == {"value": expected}
     whole = get("metrics?names=value&bands=true&after_step=7").json()["series"]["value"]
-    assert whole == {"steps": [8, 9], "values": [1.0, 4.0], "min": [1.0, 4.0], "max": [1.0, 4.0]}
+    assert whole == {"steps": [8, 9], "values": [3.0, 4.0], "min": [3.0, 4.0], "max": [3.0, 4.0]}
     assert get("metrics?bands=true&max_points=3", status=400).json()["error"]["param"] == "max_points"
+
+
+def test_bands_leave_the_newest_steps_as_they_are() -> None:
+    points: list[tuple[int, float | None]] = [(step, float(step)) for step in range(5_000)]
+    few = series_of({"value": points}, [], most_points=2_000, bands=True)["value"]
+    assert len(few["steps"]) == 2_000
+    assert few["steps"] == sorted(set(few["steps"]))
+    assert few["steps"][-16:] == few["values"][-16:] == few["min"][-16:] == few["max"][-16:] == [*range(4_984, 5_000)]
+    assert few["min"][0] == 0 and few["min"][-17] < few["max"][-17] == 4_983
 
 
 # Evaluations and the report

@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import openai
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -30,6 +32,14 @@ from openrft.store.rows import Project
 from platform_server import PlatformServer, platform_server
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+
+
+def wait_until_models_answer(url: str) -> None:
+    """They are loaded while the server is up already."""
+    deadline = time.monotonic() + 120
+    while not httpx2.get(f"{url}/ready").json()["checks"]["serving"]:
+        assert time.monotonic() < deadline, "no model answers"
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +123,15 @@ def window(login: Callable[[str, str], Page], server: Server, first_key: str) ->
 
 
 @pytest.fixture
+def hurried(window: Page) -> Page:
+    """The same page; from its next address on no timer waits longer than a fifth of a second, so it polls soon."""
+    window.add_init_script(
+        "const plain = setTimeout; setTimeout = (work, wait = 0, ...more) => plain(work, Math.min(wait, 200), ...more)"
+    )
+    return window
+
+
+@pytest.fixture
 def login_with(server: Server, page: Page) -> Iterator[Callable[[str], Page]]:
     """``login_with(key)``: a page that is logged in at ``server`` with this key."""
 
@@ -140,6 +159,7 @@ def lab_server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     home = tmp_path_factory.mktemp("lab") / "home"
     shutil.copytree(lab.home, home, ignore=shutil.ignore_patterns("*.sock", "lock", "server.log"))
     with platform_server(home, "--no-worker") as running:
+        wait_until_models_answer(running.base_url.removesuffix("/v1"))
         yield running
 
 

@@ -35,6 +35,38 @@ def evaluate(page: Page, module: str, expression: str) -> Any:
     )
 
 
+def test_numbers_are_written_short_and_never_as_another_number(job_page: Page) -> None:
+    numbers = {"0": "0", "7": "7", "1230.4": "1,230", "1000.5": "1,001", "12345.6": "12,346", "999.96": "1,000",
+               "123.45": "123.5", "120.04": "120", "-1230.4": "−1,230", "0.5": "0.5", "0.0012346": "0.001235",
+               "100000": "1.00e5", "0.00012": "1.20e-4"}  # fmt: skip
+    shares = {"0": "0.0 %", "0.042": "4.2 %", "0.0999": "10 %", "0.5": "50 %", "0.984": "98 %", "0.996": "99.6 %",
+              "0.99999": "99.9 %", "1": "100 %", "1.2": "120 %", "-0.042": "−4.2 %"}  # fmt: skip
+    for name, cases in (("number", numbers), ("percent", shares)):
+        written = evaluate(job_page, "core/format.js", f"[{','.join(cases)}].map(m.{name})")
+        assert dict(zip(cases, written, strict=True)) == cases
+
+
+def test_an_answer_is_never_shown_for_another_question(job_page: Page) -> None:
+    seen = evaluate(
+        job_page,
+        "core/load.js",
+        """await (async () => {
+            const { h, render } = await import("preact");
+            const seen = [];
+            const Show = ({ asked, told }) => {
+                const { data } = m.useLoad(async () => asked, [asked]);
+                seen.push([asked, data]);
+                if (data === asked) told();
+            };
+            const box = document.createElement("div");
+            for (const asked of [1, 2, 3]) await new Promise((told) => render(h(Show, { asked, told }), box));
+            return seen;
+        })()""",
+    )
+    assert [3, 3] in seen
+    assert [(asked, data) for asked, data in seen if data not in (None, asked)] == []
+
+
 def test_the_keyboard_reads_step_by_step_and_opens_the_rollouts_of_one(job_page: Page) -> None:
     plot = reward(job_page).get_by_role("img")
     expect(plot).to_have_attribute(

@@ -13,8 +13,10 @@ from playwright.sync_api import Page, expect
 
 from app_server import Server
 from browser.laboratory import Lab
+from openrft.store import Store
+from openrft.store.rows import Project
 from platform_server import PlatformServer
-from wire_jobs import body
+from wire_jobs import body, record_step, run_by_hand
 
 
 @pytest.fixture
@@ -52,6 +54,35 @@ def test_every_checkpoint_has_its_validation_with_interval_its_graders_and_size(
     final = next(one for one in checkpoints if one.is_final)
     expect(page.locator(f"[data-checkpoint='{final.id}']")).to_contain_text("ships")
     expect(page.get_by_text("The three with the highest validation reward are kept")).to_be_visible()
+
+
+def test_what_is_known_stays_while_a_later_request_fails(
+    window: Page, client: openai.OpenAI, server: Server, store: Store, project: Project
+) -> None:
+    job = client.fine_tuning.jobs.create(**body(client)).id
+    lease = run_by_hand(store, project.id, job)
+    record_step(store, lease, 1, [])
+    window.expected = ["net::ERR_"]  # type: ignore[attr-defined]
+    window.clock.install()
+    for tab, known in (("checkpoints", "No checkpoint yet"), ("report", "Nothing was measured yet")):
+        window.goto(f"{server.url}/finetune/{job}/{tab}")
+        expect(window.get_by_role("heading", name=known)).to_be_visible()
+        window.route("**/evaluations*", lambda route: route.abort())
+        window.clock.fast_forward(5_000)
+        expect(window.get_by_role("alert")).to_contain_text("The server cannot be reached")
+        expect(window.get_by_role("heading", name=known)).to_be_visible()
+        window.unroute("**/evaluations*")
+    window.goto(f"{server.url}/finetune/{job}/metrics")
+    reward = window.get_by_role("figure", name="reward/mean", exact=True)
+    expect(reward).to_have_attribute("data-points", "1")
+    window.route("**/metrics?*", lambda route: route.abort())
+    record_step(store, lease, 2, [])
+    expect(window.get_by_role("alert")).to_contain_text("The server cannot be reached")
+    expect(reward).to_have_attribute("data-points", "1")
+    window.unroute("**/metrics?*")
+    window.clock.fast_forward(2_000)
+    expect(reward).to_have_attribute("data-points", "2")
+    expect(window.get_by_role("alert")).to_have_count(0)
 
 
 def name_of(one: Any) -> str:

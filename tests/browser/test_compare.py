@@ -52,7 +52,7 @@ def jobs(client: openai.OpenAI, store: Store, project: Project) -> list[str]:
         ):
             store.artifacts.write(f"jobs/{lease.job_id}/{name}", [json.dumps(content).encode()])
         verdict = {"outcome": "better", "gain": gain, "low": gain - 0.125, "high": gain + 0.125}
-        store.events.append(lease, NewEvent(message=f"better: {gain}.", key="verdict", data=verdict))
+        store.events.append(lease, NewEvent(message=f"better: {gain}.", key="verdict", data={"verdict": verdict}))
         store.queue.finish(lease, "succeeded", message="done", fine_tuned_model=f"ft:{suffix}")
         made.append(lease.job_id)
     return made
@@ -143,10 +143,16 @@ def test_one_job_is_not_enough_and_an_unknown_one_is_named(window: Page, server:
 
 
 def test_jobs_without_a_step_or_a_report_are_compared_as_far_as_they_are(
-    window: Page, server: Server, client: openai.OpenAI, jobs: list[str]
+    hurried: Page, server: Server, client: openai.OpenAI, jobs: list[str], store: Store, project: Project
 ) -> None:
     young = client.fine_tuning.jobs.create(**body(client, suffix="young")).id
-    window.goto(f"{server.url}/compare?jobs={jobs[0]},{young}")
-    expect(table(window, "Results")).to_be_visible()
-    assert cells(window, "Results", "young")[1:4] == ["–", "–", "–"]
-    expect(window.get_by_text("Known once two of the runs have a report")).to_be_visible()
+    hurried.goto(f"{server.url}/compare?jobs={jobs[0]},{young}")
+    expect(table(hurried, "Results")).to_be_visible()
+    assert cells(hurried, "Results", "young")[1:4] == ["–", "–", "–"]
+    expect(hurried.get_by_text("Known once two of the runs have a report")).to_be_visible()
+    lease = run_by_hand(store, project.id, young)
+    record_step(store, lease, 1, [], **{"valid/reward_mean": 0.5})
+    store.queue.finish(lease, "succeeded", message="done", fine_tuned_model="ft:young")
+    row = table(hurried, "Results").get_by_role("row").filter(has_text="young")
+    expect(row).to_contain_text("succeeded")
+    expect(row).to_contain_text("0.500")

@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 import wire_jobs
 from app_server import Server
@@ -178,6 +178,23 @@ def test_an_existing_job_is_copied_with_what_was_left_to_be_chosen(
     page.get_by_role("group", name="Show as").get_by_role("button", name="CLI").click()
     commands = page.get_by_role("group", name="This job as CLI").locator("code").inner_text()
     assert commands.endswith("openrft run job.json\n") and "policy_review-train.jsonl" in commands
+
+
+def test_who_leaves_while_a_job_is_copied_keeps_the_address_of_the_other_page(
+    window: Page, server: Server, client: openai.OpenAI
+) -> None:
+    job = client.fine_tuning.jobs.create(**wire_jobs.body(client)).id
+    held: list[Route] = []
+    window.route("**/settings", lambda route: held.append(route))
+    with window.expect_request("**/settings"):
+        window.goto(f"{server.url}/finetune/new?from={job}")
+    place = "/finetune?model=openrft-tiny"
+    window.evaluate(f"history.pushState(null, '', '{place}'); dispatchEvent(new PopStateEvent('popstate'))")
+    expect(window.get_by_label("Search jobs")).to_be_visible()
+    with window.expect_event("requestfinished", lambda request: request.url.endswith("/settings")):
+        held[0].continue_()
+    window.evaluate("new Promise(requestAnimationFrame)")
+    assert window.url == server.url + place
 
 
 @pytest.mark.slow

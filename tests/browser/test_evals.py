@@ -9,7 +9,11 @@ import openai
 import pytest
 from playwright.sync_api import Page, expect
 
+from app_server import Server
 from browser.laboratory import Lab
+from openrft.store import Store
+from openrft.store.evals_rows import NewOutputItem
+from openrft.store.rows import Project
 from platform_server import PlatformServer
 
 
@@ -110,3 +114,30 @@ def test_two_runs_are_compared_row_by_row_with_the_worse_ones_first(
     panel.get_by_role("link", name="sample 1").first.click()
     expect(page.locator("#item")).to_be_visible()
     assert f"/runs/{tuned.id}" in page.url
+
+
+def test_a_run_that_goes_on_grows_by_itself_until_it_ends(
+    hurried: Page, server: Server, store: Store, project: Project, first_key: str
+) -> None:
+    grader = {"type": "string_check", "name": "exact", "input": "", "reference": "", "operation": "eq"}
+    with openai.OpenAI(base_url=server.base_url, api_key=first_key) as own:
+        made = own.evals.create(
+            data_source_config={"type": "custom", "item_schema": {}},
+            testing_criteria=[grader],  # type: ignore[list-item]
+        )
+    run = store.eval_runs.create(project.id, made.id, {"type": "jsonl"}, name="long", model="base")
+    hurried.goto(f"{server.url}/evals/{made.id}/runs/{run.id}")
+    status = hurried.locator("[data-status]")
+    expect(status).to_have_text("queued")
+    claim = store.eval_runs.claim("test")
+    assert claim is not None
+    for row in range(2):
+        item = NewOutputItem(
+            row=row, sample_index=0, status="pass", datasource_item={"n": row}, sample={},
+            results=[{"name": made.testing_criteria[0].id, "score": 1.0, "passed": True}],
+        )  # fmt: skip
+        store.eval_items.record(claim.lease, [item])
+        expect(hurried.get_by_role("table", name="Answers").get_by_role("rowheader")).to_have_count(row + 1)
+        expect(status).to_have_text("in progress")
+    store.eval_runs.finish(claim.lease)
+    expect(status).to_have_text("completed")

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from app_server import Server
 from openrft.store import Store
 from openrft.store.rows import Project
-from wire_jobs import body, run_by_hand
+from wire_jobs import body, method, run_by_hand
 
 
 def test_files_are_uploaded_by_choosing_or_dropping_and_deleted_after_a_question(
@@ -80,6 +80,9 @@ def test_a_file_shows_its_rows_by_line_its_problems_and_the_jobs_that_use_it(
 
     window.goto(f"{server.url}/files/{other}")  # of the same name, and used by nobody
     expect(window.get_by_text("No job.")).to_be_visible()
+    client.fine_tuning.jobs.create(**body(client, method=method(hyperparameters={"test_file": other})))
+    window.reload()
+    expect(used).to_contain_text("test file")
     notes = client.files.create(file=("notes.txt", b"first\nsecond \x1b[31m"), purpose="user_data").id
     window.goto(f"{server.url}/files/{notes}")
     lines = window.get_by_role("table", name="Lines").get_by_role("cell")

@@ -156,6 +156,9 @@ def test_the_base_model_answers_sample_rows_and_every_grade_is_shown_whole(
     expect(rows.nth(0)).to_contain_text("python grader runtime error")
     expect(rows.nth(0)).to_contain_text("ValueError: no cameras")
     expect(rows.nth(0).locator("s")).to_have_text("0.000")
+    rewards = [float(rows.nth(place).locator("[data-reward]").get_attribute("data-reward") or 0) for place in (1, 2, 3)]
+    failed = f"4 of 4 graded, 1 of them failed, mean reward of the others {sum(rewards) / 3:.3f}"
+    expect(page.locator("[data-graded]")).to_contain_text(failed)
     answer = rows.nth(1).get_by_role("textbox").input_value()
     assert answer
     expect(rows.nth(1).locator("[data-reward]")).to_have_attribute("data-reward", str(len(answer) / 1000))

@@ -57,7 +57,7 @@ def test_a_job_that_the_openai_client_creates_appears_by_itself_and_its_figures_
     expect(row).to_contain_text("+0.500so far")
     expect(row.locator("[data-status]")).to_have_text("running")
 
-    data = {"outcome": "better", "gain": 0.4, "low": 0.25, "high": 0.55}
+    data = {"verdict": {"outcome": "better", "gain": 0.4, "low": 0.25, "high": 0.55}}
     store.events.append(lease, NewEvent(message="better: +40 points.", key="verdict", data=data))
     store.queue.finish(lease, "succeeded", message="done", fine_tuned_model="ft:a:b::c")
     expect(row).to_contain_text("+0.400[0.250, 0.550]better")
@@ -115,6 +115,11 @@ def test_the_address_says_what_is_searched_filtered_sorted_and_ticked(
     expect_jobs(window, [jobs["beta"]])
     window.get_by_label("Search jobs").fill("nothing has this name")
     expect(window.get_by_role("heading", name="No job is like that")).to_be_visible()
+    window.get_by_label("Search jobs").fill("")
+    expect(row_of(window, jobs["alpha"])).to_be_visible()
+    expect(window.get_by_label("Search jobs")).to_be_focused()  # the page of who has no job was not shown meanwhile
+    window.get_by_label("Search jobs").fill("nothing has this name")
+    expect(window.get_by_role("heading", name="No job is like that")).to_be_visible()
     window.get_by_role("button", name="Show all jobs").click()
 
     window.get_by_role("checkbox", name="Compare gamma").check()
@@ -146,6 +151,12 @@ def test_older_jobs_come_page_by_page_and_none_twice(window: Page, store: Store,
     expect_jobs(window, made[::-1])
     expect(more).to_have_count(0)
     expect(window.get_by_role("status").first).to_have_text("104 jobs")
+    window.goto(f"{window.url.partition('?')[0]}?picked={','.join(made[-8:])}")
+    expect(window.get_by_text("8 jobs are ticked, as many as can be compared")).to_be_visible()
+    ninth = window.get_by_role("checkbox", name="Compare job95", exact=True)
+    expect(ninth).to_be_disabled()
+    window.get_by_role("checkbox", name="Compare job96", exact=True).uncheck()
+    expect(ninth).to_be_enabled()
 
 
 def test_a_lost_server_is_told_and_what_was_known_stays(window: Page, client: openai.OpenAI, server: Server) -> None:

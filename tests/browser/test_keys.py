@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from app_server import Server
 from openrft.store import Store
 from openrft.store.rows import Project
+from wire_jobs import body
 
 
 def test_a_key_is_shown_once_works_and_is_revoked(window: Page, server: Server, first_key: str) -> None:
@@ -68,6 +69,42 @@ def test_who_is_no_admin_is_told_what_the_key_may_do(
     expect(page.get_by_role("region", name="Webhooks")).to_contain_text("None.")
     expect(page.get_by_label("New address")).to_have_count(int(may_write))
     expect(page.get_by_label("New key")).to_have_count(0)
+
+
+def test_a_key_that_may_only_read_is_not_offered_more(
+    server: Server, store: Store, project: Project, client: openai.OpenAI, login_with: Callable[[str], Page]
+) -> None:
+    job = client.fine_tuning.jobs.create(**body(client, suffix="theirs"))
+    grader = {"type": "string_check", "name": "exact", "input": "", "reference": "", "operation": "eq"}
+    made = client.evals.create(
+        data_source_config={"type": "custom", "item_schema": {}},
+        testing_criteria=[grader],  # type: ignore[list-item]
+    )
+    run = store.eval_runs.create(project.id, made.id, {"type": "jsonl"}, name="running", model=None)
+    page = login_with(store.projects.create_key(project.id, "reader", scope="read")[1])
+    expect(page.get_by_role("link", name="theirs")).to_be_visible()
+    expect(page.get_by_role("link", name="New job")).to_have_count(0)
+    page.goto(f"{server.url}/finetune/{job.id}")
+    expect(page.get_by_role("heading", name="theirs")).to_be_visible()
+    for name in ("Pause", "Cancel"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    page.goto(f"{server.url}/files")
+    expect(page.get_by_role("link", name="Download rows.jsonl").first).to_be_visible()
+    expect(page.get_by_role("button", name="Delete")).to_have_count(0)
+    expect(page.get_by_label("Drop files here")).to_have_count(0)
+    page.goto(f"{server.url}/evals/{made.id}")
+    expect(page.get_by_role("link", name=str(run.name))).to_be_visible()
+    for name in ("Delete", "Cancel"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    for address in ("finetune/new", "playground"):
+        page.goto(f"{server.url}/{address}")
+        expect(page.get_by_text("The key of this browser may only read")).to_be_visible()
+    expect(page.get_by_role("button", name="Ask")).to_be_disabled()
+    # Who logs in with another key is offered what that one may do, without a reload.
+    page.evaluate("history.pushState(null, '', '/login'); dispatchEvent(new PopStateEvent('popstate'))")
+    page.get_by_label("API key").fill(store.projects.create_key(project.id, "writer", scope="write")[1])
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("link", name="New job")).to_be_visible()
 
 
 def test_an_address_is_told_of_ends_until_it_is_taken_away(window: Page, server: Server) -> None:

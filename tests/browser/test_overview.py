@@ -125,6 +125,55 @@ def test_a_dropped_connection_goes_on_without_a_gap_and_without_repeats(
     expect(reward).to_have_attribute("data-points", "6")
 
 
+LINES = """
+    window.lines = [];   // every EventSource that was opened
+    window.told = [];   // the sequence numbers of the events that came by them
+    const Source = window.EventSource;
+    window.EventSource = class extends Source {
+      constructor(...of) {
+        super(...of);
+        window.lines.push(this);
+        this.addEventListener("event", ({lastEventId}) => window.told.push(Number(lastEventId)));
+      }
+    };
+"""
+
+
+def turn(page: Page, *, hidden: bool) -> None:
+    """Another tab is looked at, or this one again."""
+    page.evaluate(
+        """(hidden) => {
+            Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_a_hidden_page_holds_no_connection_and_has_missed_nothing_once_it_is_seen(
+    window: Page, server: Server, store: Store, lease: Lease
+) -> None:
+    window.add_init_script(LINES)
+    window.goto(f"{server.url}/finetune/{lease.job_id}?table=chart-reward")
+    reward = chart(window, "Reward")
+    expect(reward).to_have_attribute("data-points", "3")
+    window.wait_for_function("window.lines.length === 1 && window.lines[0].readyState === EventSource.OPEN")
+    turn(window, hidden=True)
+    assert window.evaluate("window.lines.map((line) => line.readyState)") == [2]
+    for step in (4, 5, 2, 3, 4, 5, 6):  # meanwhile it goes back, to step 1
+        store.steps.record(lease, step, {"reward/mean": step / 20, "valid/reward_mean": 0.5}, total_steps=10)
+    turn(window, hidden=False)
+    turn(window, hidden=False)
+    expect(reward).to_have_attribute("data-last-step", "6")
+    expect(reward.locator("tbody tr").nth(2)).to_contain_text("0.100")
+    assert [row[1] for row in rows_of(reward)] == ["", "0.100", "0.100", "0.150", "0.200", "0.250", "0.300"]
+    assert window.evaluate("window.lines.map((line) => line.readyState)") == [2, 1]
+    expect(window.locator("#card-validation")).to_contain_text("step 6")
+    expect(window.locator("#card-validation")).not_to_contain_text("95 %")  # its interval was not measured
+    numbers = window.evaluate("window.told")
+    assert numbers == [*range(numbers[0], numbers[-1] + 1)]
+
+
 def test_a_resumed_job_goes_on_in_the_same_curve(
     window: Page, server: Server, store: Store, project: Project, lease: Lease
 ) -> None:
@@ -143,6 +192,14 @@ def test_a_resumed_job_goes_on_in_the_same_curve(
     rows = rows_of(reward)
     assert [row[0] for row in rows] == ["0", "1", "2", "3", "4"]
     assert [row[2] for row in rows] == ["0.250", "", "", "", "0.500"]
+
+    # Its training went wrong: it goes back to step 1 and makes the later ones again, each another than before.
+    for step in (2, 3, 4, 5):
+        store.steps.record(again.lease, step, {"reward/mean": 0.9 - step / 10, **validation(0.5)}, total_steps=10)
+        expect(window.locator("[data-step]").first).to_have_attribute("data-step", str(step))
+    expect(reward).to_have_attribute("data-last-step", "5")
+    expect(reward).to_have_attribute("data-last", "0.4")
+    assert [row[1] for row in rows_of(reward)] == ["", "0.100", "0.700", "0.600", "0.500", "0.400"]
 
 
 def test_what_a_job_can_do_next_follows_its_status(
@@ -244,7 +301,8 @@ def test_a_job_of_ten_thousand_steps_opens_thinned_and_grows(
     lease = run_by_hand(store, project.id, job_id)
     rows = [
         {"job_id": job_id, "step": step, "epoch": lease.epoch, "recorded_at": 1_790_000_000 + step, "rollouts": None,
-         "metrics": {"reward/mean": step / 20_000, "policy/entropy": 1.0, "time/step_seconds": 1.0}}
+         "metrics": {"reward/mean": 0.9 if step == 9_999 else step / 20_000, "policy/entropy": 1.0,
+                     "time/step_seconds": 1.0}}
         for step in range(10_000)
     ]  # fmt: skip
 
@@ -257,6 +315,7 @@ def test_a_job_of_ten_thousand_steps_opens_thinned_and_grows(
     reward = chart(window, "Reward")
     expect(reward).to_have_attribute("data-last-step", "9999")
     expect(reward).to_have_attribute("data-points", "2000")
+    expect(window.locator("#card-reward .card-value")).to_have_text("0.900")  # the step's own, no mean of several
     store.steps.record(lease, 10_000, {"reward/mean": 0.5}, total_steps=20_000)
     expect(reward).to_have_attribute("data-last-step", "10000")
     expect(reward).to_have_attribute("data-points", "2001")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,6 +117,21 @@ def test_the_live_grade_is_the_one_that_the_api_gives(
         assert shown == pytest.approx(wanted.reward)
         for name, score in wanted.sub_rewards.items():
             expect(grade).to_contain_text(f"{name} {score:.3f}")
+        # An answer that does not parse is graded 0 like any other that is wrong.
+        expect(grade.locator("[data-reward]")).to_have_text(f"{wanted.reward:.3f}")
+
+    page.get_by_text("The row that the grader reads").click()
+    item = page.get_by_role("textbox", name="Item, as JSON")
+    for wrong, words in (("[1]", "An object is needed"), ("{", "JSON")):
+        item.fill(wrong)
+        item.press("Tab")
+        expect(page.get_by_role("alert")).to_contain_text(words)
+        expect(page.locator("[data-reward]").first).to_have_attribute("data-reward", re.compile(r"\d"))
+    page.get_by_role("button", name="Row after").click()
+    for model in models:  # what was said of one row is not graded by another
+        expect(column(page, model)).to_have_attribute("data-status", "empty")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert json.loads(item.input_value()) == rows[3]
 
 
 def test_a_rollout_is_tried_again_with_the_row_it_came_from(lab_window: Page, lab: Lab, models: list[str]) -> None:
@@ -159,6 +175,13 @@ def test_an_answer_is_stopped_and_what_was_written_stays(lab_window: Page, model
     expect(column(page, models[0])).to_have_attribute("data-status", "stopped")
     expect(column(page, models[0]).get_by_role("status")).to_contain_text("stopped")
     assert any(int(one.get_attribute("data-characters") or 0) for one in page.locator("[data-characters]").all())
+    ask.click()
+    expect(column(page, models[0]).locator("[data-first-token]")).to_be_visible()
+    page.evaluate(WATCH)
+    ask.click()  # anew while it is being answered: the end of the first is not shown as the second's
+    expect(column(page, models[0]).locator("[data-first-token]")).to_have_count(0)
+    expect(column(page, models[0]).locator("[data-first-token]")).to_be_visible()
+    assert {one["status"] for one in page.evaluate("window.seen")} == {"running"}
 
 
 def test_the_python_to_copy_asks_the_same(lab_window: Page, models: list[str], lab_server: PlatformServer) -> None:

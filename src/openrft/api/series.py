@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from openrft.errors import InvalidRequest
@@ -12,6 +13,9 @@ from openrft.store.rows import Points, StepRow
 
 FEWEST_POINTS = 4
 """First, last, and a lowest and a highest between them."""
+
+_NEWEST = 16
+"""Points at the end that bands leave as they are: who looks at the latest steps sees steps, not means of many."""
 
 
 def series_of(
@@ -67,13 +71,21 @@ def csv_of(steps: Sequence[StepRow], names: Sequence[str]) -> Iterator[str]:
 
 
 def _banded(points: Points, most: int | None) -> dict[str, Any]:
-    """At most ``most`` stretches of the points that have a value: the last step of each, mean, lowest and highest."""
+    """At most ``most`` stretches of the points that have a value: the last step of each, mean, lowest and highest.
+
+    Where they are more than ``most``, the newest are still a stretch each.
+    """
     known = _known(points)
     if most is not None:
         _check(most)
-    stretches = len(known) if most is None else min(most, len(known))
+    if most is None or len(known) <= most:
+        stretches = _stretches(0, len(known), len(known))
+    else:
+        alone = min(_NEWEST, most // 4)
+        past = len(known) - alone
+        stretches = chain(_stretches(0, past, most - alone), _stretches(past, len(known), alone))
     steps, means, lowest, highest = [], [], [], []
-    for start, end in _stretches(0, len(known), stretches):
+    for start, end in stretches:
         stretch = [value for _, value in known[start:end]]
         steps.append(known[end - 1][0])
         lowest.append(min(stretch))

@@ -39,7 +39,8 @@ def mentions(text: str) -> ColumnElement[bool]:
         return func.lower(column).contains(wanted, autoescape=True)
 
     in_metadata = exists().where(job_metadata.c.job_id == jobs.c.id, has(job_metadata.c.value))
-    of_job = files.c.id.in_([jobs.c.training_file, jobs.c.validation_file])
+    test_file = jobs.c.spec["document"]["test_file"].as_string()
+    of_job = files.c.id.in_([jobs.c.training_file, jobs.c.validation_file, test_file])
     in_files = exists().where(of_job, files.c.project_id == jobs.c.project_id, has(files.c.filename))
     columns = (jobs.c.id, jobs.c.model, jobs.c.suffix, jobs.c.fine_tuned_model)
     return or_(*(has(column) for column in columns), in_metadata, in_files)

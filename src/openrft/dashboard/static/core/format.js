@@ -9,8 +9,14 @@ export const reward = (value) => (isNumber(value) ? sign(value, value.toFixed(3)
 /** A difference: +0.120, −0.034. @param {number|null|undefined} value */
 export const change = (value) => (isNumber(value) ? (value > 0 ? "+" : "") + reward(value) : DASH);
 
-/** 37 %. @param {number|null|undefined} value a share of one */
-export const percent = (value) => (isNumber(value) ? `${(100 * value).toFixed(Math.abs(value) < 0.1 ? 1 : 0)} %` : DASH);
+/** 37 %, 4.2 %; 99.6 %, for only all is 100 %. @param {number|null|undefined} value a share of one */
+export function percent(value) {
+  if (!isNumber(value)) return DASH;
+  const size = Math.abs(100 * value);
+  const isNearlyAll = size >= 99 && size < 100;
+  const written = isNearlyAll ? Math.min(size, 99.9).toFixed(1) : size.toFixed(size < 9.95 ? 1 : 0);
+  return `${value < 0 ? "−" : ""}${written} %`;
+}
 
 /** 12,345; 4.2M from ten million on. @param {number|null|undefined} value */
 export function count(value) {
@@ -20,14 +26,14 @@ export function count(value) {
   return Math.round(value).toLocaleString("en-US");
 }
 
-/** Any number, in about four digits. @param {number|null|undefined} value */
+/** Any number, in about four digits, but none of them lost before the point: 0.01235, 12.3, 1,230. @param {number|null|undefined} value */
 export function number(value) {
   if (!isNumber(value)) return DASH;
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e5 || size < 1e-3) return sign(value, value.toExponential(2).replace("e+", "e"));
-  if (Number.isInteger(value)) return sign(value, value.toLocaleString("en-US"));
-  return sign(value, value.toPrecision(4).replace(/\.?0+$/, ""));
+  const digits = size >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 4 };
+  return sign(value, value.toLocaleString("en-US", digits));
 }
 
 /** 0.48 [0.41, 0.55]. @param {number|null|undefined} value @param {number|null} [low] @param {number|null} [high] */

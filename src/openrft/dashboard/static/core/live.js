@@ -16,6 +16,7 @@ import { ApiError, get } from "./api.js";
  * @property {import("@preact/signals").Signal<any>} job the job object with `step` and `total_steps`; null at first
  * @property {import("@preact/signals").Signal<any[]>} events oldest first; of a long past the newest {@link MOST_PAST}
  * @property {import("@preact/signals").Signal<"connecting"|"live"|"lost"|"ended">} state of the line
+ * @property {import("@preact/signals").Signal<number>} returns how often the line came back after it was away
  * @property {import("@preact/signals").Signal<ApiError|null>} error why there is nothing to show
  */
 
@@ -43,21 +44,14 @@ export function useJob(id) {
   return live;
 }
 
-/** Forget what was followed and is ended, and ask anew: after resuming a job. @param {string} id */
-export function followAgain(id) {
-  const entry = followed.get(id);
-  if (!entry || entry.live.state.value !== "ended") return;
-  entry.close();
-  entry.close = listen(id, entry.live);
-}
-
 /** @param {string} id */
 function follow(id) {
   /** @type {LiveJob} */
-  const live = { job: signal(null), events: signal([]), state: signal("connecting"), error: signal(null) };
-  const entry = { live, users: 0, close: () => {} };
+  const live = { job: signal(null), events: signal([]), state: signal("connecting"), returns: signal(0), error: signal(null) };
+  const line = new Line(id, live);
+  const entry = { live, users: 0, close: () => line.close() };
   followed.set(id, entry);
-  entry.close = listen(id, live);
+  line.begin();
   return entry;
 }
 
@@ -74,70 +68,99 @@ function leave(id) {
   }, 2000);
 }
 
-/** @param {string} id @param {LiveJob} live */
-function listen(id, live) {
-  const path = `/v1/fine_tuning/jobs/${encodeURIComponent(id)}`;
-  let isClosed = false;
-  /** @type {EventSource|null} */
-  let source = null;
-  let known = 0; // sequence number of the last event
-  let retry = 0;
-  /** @type {any[]} */
-  let fresh = [];
-  let frame = 0;
+/**
+ * What a job's news come by. A hidden page has none: a browser keeps six connections to a host for all its tabs, and
+ * would load no other page once six jobs are open.
+ */
+class Line {
+  /** @param {string} id @param {LiveJob} live */
+  constructor(id, live) {
+    this.path = `/v1/fine_tuning/jobs/${encodeURIComponent(id)}`;
+    this.live = live;
+    this.isClosed = false;
+    /** @type {EventSource|null} */
+    this.source = null;
+    this.known = 0; // sequence number of the last event
+    this.opened = 0; // how often
+    this.retries = 0;
+    this.timer = 0;
+    /** @type {any[]} */
+    this.fresh = [];
+    this.turn = () => (document.hidden ? this.drop() : this.open());
+  }
 
-  // A long history comes as thousands of messages: they become one change of the list for each frame.
-  const flush = () => {
-    frame = 0;
-    live.events.value = [...live.events.value, ...fresh];
-    fresh = [];
-  };
+  async begin() {
+    try {
+      this.live.job.value ??= await get(this.path);
+    } catch (error) {
+      this.live.error.value = /** @type {ApiError} */ (error);
+      if (this.live.error.value.status !== 0) return;
+      await new Promise((go) => setTimeout(go, 1000));
+    }
+    if (this.isClosed) return;
+    document.addEventListener("visibilitychange", this.turn);
+    this.turn();
+  }
 
-  const open = () => {
-    if (isClosed) return;
-    source = new EventSource(`${path}/stream?${known ? `after=${known}` : `newest=${MOST_PAST}`}`);
+  open() {
+    clearTimeout(this.timer);
+    if (this.source) return;
+    const { live } = this;
+    const source = new EventSource(`${this.path}/stream?${this.known ? `after=${this.known}` : `newest=${MOST_PAST}`}`);
+    this.source = source;
     source.onopen = () => {
       live.state.value = "live";
-      retry = 0;
+      live.returns.value = this.opened++;
+      this.retries = 0;
     };
-    source.addEventListener("event", (message) => {
-      const number = Number(message.lastEventId);
-      if (number <= known) return;
-      known = number;
-      fresh.push(JSON.parse(message.data));
-      if (!frame) frame = requestFrame(flush);
-    });
+    source.addEventListener("event", (message) => this.take(message));
     source.addEventListener("job", (message) => (live.job.value = JSON.parse(message.data)));
     source.addEventListener("done", () => {
       live.state.value = "ended";
-      close();
+      this.close();
     });
-    source.onerror = () => {
-      if (isClosed) return;
-      // Ours to reconnect: the browser would repeat the first address, and gives up where the server is away.
-      source?.close();
-      live.state.value = "lost";
-      get(path).then((job) => (live.job.value ??= job), (error) => {
-        if (error.status === 404) live.error.value = error;
-      });
-      setTimeout(open, Math.min(10_000, 250 * 2 ** retry++));
-    };
-  };
-  const close = () => {
-    isClosed = true;
-    source?.close();
-  };
-  get(path).then(
-    (job) => {
-      live.job.value ??= job;
-      open();
-    },
-    (error) => {
-      live.error.value = error;
-      if (error.status === 0) setTimeout(open, 1000);
-    },
-  );
-  return close;
+    source.onerror = () => this.lose();
+  }
+
+  /**
+   * A long history comes as thousands of messages: they become one change of the list for each frame.
+   * @param {MessageEvent} message
+   */
+  take(message) {
+    const number = Number(message.lastEventId);
+    if (number <= this.known) return;
+    this.known = number;
+    this.fresh.push(JSON.parse(message.data));
+    if (this.fresh.length > 1) return;
+    requestFrame(() => {
+      this.live.events.value = [...this.live.events.value, ...this.fresh];
+      this.fresh = [];
+    });
+  }
+
+  /** Ours to reconnect: the browser would repeat the first address, and gives up where the server is away. */
+  lose() {
+    const { live } = this;
+    this.drop();
+    live.state.value = "lost";
+    get(this.path).then((job) => (live.job.value ??= job), (error) => {
+      if (error.status === 404) live.error.value = error;
+    });
+    this.timer = setTimeout(this.turn, Math.min(10_000, 250 * 2 ** this.retries++));
+  }
+
+  /** Until the page is seen again. */
+  drop() {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = null;
+  }
+
+  close() {
+    this.isClosed = true;
+    this.drop();
+    document.removeEventListener("visibilitychange", this.turn);
+  }
 }
 
 /** Once the browser draws next; a page in the background does not draw, so soon anyway. @param {() => void} work */

@@ -6,7 +6,8 @@
  *     series["reward/mean"]      {steps, values}, of a long run with `low` and `high` of the steps that a point stands for
  *
  * The past comes once, thinned; each new step is asked for by `after_step`, so that nothing is missed or comes twice,
- * however often the line breaks. Where a job went back to a checkpoint, its past is another: all is asked anew.
+ * however often the line breaks. Where a job went back to a checkpoint, its past becomes another, step by step: until it
+ * is as far as it was, all is asked anew.
  */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "./api.js";
@@ -37,7 +38,8 @@ export function useMetrics(id, names) {
   const step = live.job.value?.step ?? null;
   // The event of a step comes with it, the job's own number may be a moment later; of a line that was away, either.
   const told = live.events.value.findLast((event) => event.type === "metrics")?.data?.step ?? null;
-  useEffect(() => follower.current?.hear(step, told), [id, key, step, told]);
+  const returns = live.returns.value;
+  useEffect(() => follower.current?.hear(step, told, returns), [id, key, step, told, returns]);
   return found;
 }
 
@@ -53,6 +55,10 @@ class Follower {
     this.known = { series: {}, lastStep: null, error: null, isLoaded: false };
     /** @type {number|null} */
     this.step = null;
+    /** @type {number|null} */
+    this.returns = null;
+    this.until = -1; // the furthest step that the job has gone back from
+    this.isAnew = true; // the next request is for all that there is
     this.isAsking = false;
     this.isStale = false; // something was heard while a request was under way
     this.retry = 0;
@@ -67,12 +73,17 @@ class Follower {
    * There may be something new.
    * @param {number|null} step that the job has reached
    * @param {number|null} told the step of the newest event
+   * @param {number} returns how often the line came back: meanwhile the job may have gone back and on again
    */
-  hear(step, told) {
+  hear(step, told, returns) {
     const { isLoaded, lastStep } = this.known;
     const isBack = step !== null && this.step !== null && step < this.step;
-    this.step = step;
-    if (isBack) this.known = { ...this.known, lastStep: null };
+    if (isBack) this.until = Math.max(this.until, this.step ?? -1, lastStep ?? -1);
+    // The server keeps the numbers of a step until the job has made it again.
+    const isRemade = step !== this.step && this.step !== null && this.step < this.until;
+    const wasAway = this.returns !== null && returns !== this.returns;
+    [this.step, this.returns] = [step, returns];
+    if (isBack || isRemade || wasAway) this.isAnew = true;
     else if (isLoaded && (lastStep === null ? (step ?? told) === null : Math.max(step ?? -1, told ?? -1) <= lastStep)) return;
     if (this.isAsking) this.isStale = true;
     else this.ask();
@@ -87,6 +98,7 @@ class Follower {
         await this.askOnce();
       } catch (error) {
         if (this.abort.signal.aborted) return;
+        this.isAnew = true;
         this.known = { ...this.known, error };
         this.tell(this.known);
         this.retry = setTimeout(() => this.ask(), 2000);
@@ -97,7 +109,8 @@ class Follower {
   }
 
   async askOnce() {
-    const after = this.known.lastStep;
+    const after = this.isAnew ? null : this.known.lastStep;
+    this.isAnew = false;
     const past = after === null ? { max_points: MOST_POINTS, bands: true } : { after_step: after };
     const answers = await Promise.all(inParts(this.names).map((part) => get(this.path, { names: part.join(","), ...past }, { signal: this.abort.signal })));
     const answer = {

@@ -33,17 +33,18 @@ export default function Checkpoints({ id }) {
 function Shown({ job }) {
   const every = job.status === "running" ? AGAIN : 0;
   const found = useLoad(() => readCheckpoints(job), [job.id, job.status], { every });
-  if (found.error) return html`<${Problem} error=${found.error} retry=${found.again} />`;
-  if (!found.data) return html`<${Busy} />`;
+  // What is known stays while a later request fails.
+  const problem = found.error && html`<${Problem} error=${found.error} retry=${found.again} />`;
+  if (!found.data) return problem || html`<${Busy} />`;
   const { rows, base, isLoss, evaluations } = found.data;
   const show = isLoss ? number : reward;
   if (!rows.length) {
-    return html`<${Empty} title="No checkpoint yet"><p>${job.status === "running" || job.status === "queued"
+    return html`${problem}<${Empty} title="No checkpoint yet"><p>${job.status === "running" || job.status === "queued"
       ? "One is made at every validation, and when the job is paused."
       : `The job ended as “${job.status}” before its first validation.`}</p></${Empty}>`;
   }
   const exported = rows.find((/** @type {any} */ row) => row.id === query.value.export);
-  return html`
+  return html`${problem}
     <${Section} title="Checkpoints" note=${whatIsKept(isLoss)} actions=${html`<${TrySelected} rows=${rows}
       job=${job} />`}>
       <${CheckpointTable} job=${job} rows=${rows} base=${base} isLoss=${isLoss} evaluations=${evaluations} />

@@ -2,7 +2,7 @@
 /** Several runs laid over one another: `?jobs=a,b`, with the metrics and the axis in the address as well. */
 import { ApiError, get } from "../core/api.js";
 import { html } from "../core/html.js";
-import { useLoad } from "../core/load.js";
+import { useLoad, useLoadWhile } from "../core/load.js";
 import { query, setQuery, withQuery } from "../core/router.js";
 import { along, AXES } from "../parts/compare_axis.js";
 import { DiffTable, EndTable, SameRows } from "../parts/compare_tables.js";
@@ -10,18 +10,17 @@ import { configurationOf, differences } from "../parts/config_diff.js";
 import { Chart } from "../parts/chart.js";
 import { Busy, Empty, Problem, Section } from "../parts/elements.js";
 import { useTitle } from "../parts/frame.js";
-import { methodOf, nameOf } from "../parts/job_rows.js";
+import { methodOf, MOST_COMPARED, nameOf } from "../parts/job_rows.js";
 
 /** @typedef {import("../parts/compare_tables.js").Run} Run */
 
-const MOST_RUNS = 8;
 const ALWAYS = ["rollout/total", "time/spent_minutes", "spent/tokens", "spent/grader_cost"];
 const EVERY = 5000; // milliseconds, while one of them trains
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
 export default function Compare() {
   useTitle("Compare runs");
-  const ids = (query.value.jobs ?? "").split(",").filter(Boolean).slice(0, MOST_RUNS);
+  const ids = (query.value.jobs ?? "").split(",").filter(Boolean).slice(0, MOST_COMPARED);
   if (ids.length < 2) {
     return html`<h1>Compare runs</h1><${Empty} title="Two runs at least">
       <p>Tick them in the <a href="/finetune">list of jobs</a>, then choose Compare.</p></${Empty}>`;
@@ -32,21 +31,23 @@ export default function Compare() {
 /** @param {{ids: string[]}} props */
 function Runs({ ids }) {
   const asked = (query.value.metric ?? "").split(",").filter(Boolean);
-  const facts = useLoad((signal) => Promise.all(ids.map((id) => factsOf(id, signal))), ids);
-  const isOver = facts.data?.every((one) => ENDED.has(one.summary.job.status)) ?? false;
+  const facts = useLoadWhile((signal) => Promise.all(ids.map((id) => factsOf(id, signal))), ids, { every: EVERY, isGoingOn: (all) => !areOver(all) });
+  const isOver = areOver(facts.data ?? []);
   const metrics = asked.length ? asked : usualMetrics(facts.data ?? []);
   const names = [...new Set([...ALWAYS, ...metrics])];
   const lines = useLoad((signal) => Promise.all(ids.map((id) =>
     get(`/v1/fine_tuning/jobs/${id}/metrics`, { names: names.join(","), max_points: 2000 }, { signal }))),
-  [ids.join(), metrics.join(), isOver, facts.data !== null], { every: isOver ? 0 : EVERY });
-  if (facts.error) return html`<${Problem} error=${facts.error} retry=${facts.again} />`;
-  if (!facts.data) return html`<${Busy} what="Loading runs" />`;
+  [ids.join(), metrics.join(), facts.data !== null], { every: isOver ? 0 : EVERY });
+  if (!facts.data) {
+    return facts.error ? html`<${Problem} error=${facts.error} retry=${facts.again} />` : html`<${Busy} what="Loading runs" />`;
+  }
   const labels = labelsOf(facts.data.map(({ summary }) => summary));
   /** @type {Run[]} */
   const runs = facts.data.map((one, place) => ({ ...one, label: labels[place], series: lines.data?.[place]?.series ?? {} }));
   const known = [...new Set(facts.data.flatMap((one) => one.metrics))].sort();
   const differing = differences(runs.map((run) => configurationOf(run.summary, run.settings)));
-  return html`<${Overlay} runs=${runs} metrics=${metrics} known=${known} isLoading=${!lines.data} error=${lines.error} />
+  return html`${facts.error && html`<${Problem} error=${facts.error} />`}
+    <${Overlay} runs=${runs} metrics=${metrics} known=${known} isLoading=${!lines.data} error=${lines.error} />
     <${Section} id="results" title="Results" note="Base and best are validations; the gain is the report's, which allows for having chosen the best.">
       <${EndTable} runs=${runs} /></${Section}>
     <${Section} id="differences" title="What differs" note="Options as they were resolved; what all runs share is left out.">
@@ -54,6 +55,9 @@ function Runs({ ids }) {
     </${Section}>
     <${Shared} runs=${runs} />`;
 }
+
+/** @param {{summary: any}[]} runs */
+const areOver = (runs) => runs.every(({ summary }) => ENDED.has(summary.job.status));
 
 /** Charts of the chosen metrics, a line for each run. @param {{runs: Run[], metrics: string[], known: string[], isLoading: boolean, error: any}} props */
 function Overlay({ runs, metrics, known, isLoading, error }) {

@@ -5,6 +5,7 @@ import { all, get, post } from "../core/api.js";
 import { html } from "../core/html.js";
 import { useLoad } from "../core/load.js";
 import { navigate, query, setQuery } from "../core/router.js";
+import { mayWrite } from "../core/session.js";
 import { Checks } from "../parts/create_checks.js";
 import { ShowAs } from "../parts/create_code.js";
 import { bodyOf, draftOf, useDraft } from "../parts/create_draft.js";
@@ -12,7 +13,7 @@ import { FilePick, usePreview } from "../parts/create_files.js";
 import { More } from "../parts/create_more.js";
 import { Hyperparameters } from "../parts/create_options.js";
 import { fieldsOf, Wrong } from "../parts/create_wrong.js";
-import { Busy, Field, Problem, Section } from "../parts/elements.js";
+import { Busy, Empty, Field, Problem, Section } from "../parts/elements.js";
 import { useTitle } from "../parts/frame.js";
 import { GraderEditor, useGraderCheck } from "../parts/grader_editor.js";
 import { serverProblems } from "../parts/grader_problems.js";
@@ -32,6 +33,10 @@ export default function Create() {
   const files = useLoad(() => all("/v1/files", { purpose: "fine-tune" }), []);
   const failed = options.error ?? models.error ?? files.error;
   const again = () => [options, models, files].forEach((one) => one.again());
+  if (!mayWrite.value) {
+    return html`<h1>New job</h1><${Empty} title="The key of this browser may only read">
+      <p>Jobs are created with a key of the scope write. <a href="/keys">Keys</a></p></${Empty}>`;
+  }
   if (failed) return html`<h1>New job</h1><${Problem} error=${failed} retry=${again} />`;
   if (!options.data || !models.data || !files.data) return html`<h1>New job</h1><${Busy} />`;
   return html`<${Form} options=${options.data} models=${models.data.data} known=${files.data} />`;
@@ -163,14 +168,17 @@ function useCopied(change) {
   const { from, model } = query.value;
   const [state, setState] = useState({ isAtWork: false, error: /** @type {any} */ (null) });
   useEffect(() => {
+    let isGone = false;
+    const leave = () => void (isGone = true);
     if (model) change({ model });
     if (!from) {
       if (model) setQuery({ model: null });
-      return;
+      return leave;
     }
     setState({ isAtWork: true, error: null });
     draftOf(from).then(
       (draft) => {
+        if (isGone) return; // the address is another page's by now
         change(model ? { ...draft, model } : draft);
         setState({ isAtWork: false, error: null });
         // From here on it is a draft of its own: a reload must not undo what is changed in it.
@@ -178,6 +186,7 @@ function useCopied(change) {
       },
       (error) => setState({ isAtWork: false, error }),
     );
+    return leave;
   }, []);
   return state;
 }

@@ -1,11 +1,11 @@
 // @ts-check
 /** One eval: its runs, and two of them compared (`?runs=a,b`, the base first). */
-import { useRef } from "preact/hooks";
 import { all, get, post, remove } from "../core/api.js";
 import { ago, count, percent, when } from "../core/format.js";
 import { html } from "../core/html.js";
-import { useLoad } from "../core/load.js";
+import { useLoad, useLoadWhile } from "../core/load.js";
 import { navigate, query, setQuery } from "../core/router.js";
+import { mayWrite } from "../core/session.js";
 import { Action, Busy, Empty, Problem, Section, Status } from "../parts/elements.js";
 import { RunComparison } from "../parts/eval_comparison.js";
 import { criterionName, jobOf, passShare, runName } from "../parts/eval_names.js";
@@ -26,10 +26,10 @@ export default function Eval({ id }) {
   if (!one) return html`<${Busy} what="Loading the eval" />`;
   const job = jobOf(one);
   return html`<header class="section-head"><h1><${Line} text=${one.name || one.id} most=${200} /></h1>
-      <div class="actions"><${Action} kind="danger" confirm="Delete this eval with all its runs?" run=${async () => {
+      <div class="actions">${mayWrite.value && html`<${Action} kind="danger" confirm="Delete this eval with all its runs?" run=${async () => {
         await remove(path);
         navigate("/evals");
-      }}>Delete</${Action}></div></header>
+      }}>Delete</${Action}>`}</div></header>
     <dl class="facts"><dt>Id</dt><dd><code>${one.id}</code></dd><dt>Created</dt><dd>${when(one.created_at)}</dd>
       ${job && html`<dt>Job</dt><dd><a href=${`/finetune/${job}`}><code>${job}</code></a></dd>`}</dl>
     <${Runs} eval=${one} path=${path} />
@@ -42,7 +42,8 @@ export default function Eval({ id }) {
 function Runs({ eval: one, path }) {
   const { runs: chosen = "" } = query.value;
   const picked = chosen.split(",").filter(Boolean);
-  const list = useRuns(path);
+  const list = useLoadWhile(() => all(`${path}/runs`, {}, 1000), [path],
+    { every: EVERY, isGoingOn: (found) => found.some((run) => GOING_ON.has(run.status)) });
   if (list.error && !list.data) return html`<${Problem} error=${list.error} retry=${list.again} />`;
   if (!list.data) return html`<${Busy} what="Loading runs" />`;
   const runs = /** @type {any[]} */ (list.data);
@@ -78,22 +79,9 @@ const columnsOf = (one, path, picked, pick, changed) => [
   { title: "Rows", isNumber: true, cell: (/** @type {any} */ run) => count(run.result_counts.total) },
   { title: "Errors", isNumber: true, cell: (/** @type {any} */ run) => count(run.result_counts.errored) },
   { title: "Started", cell: (/** @type {any} */ run) => html`<span title=${when(run.created_at)}>${ago(run.created_at)}</span>` },
-  { title: html`<span class="unseen">Actions</span>`, cell: (/** @type {any} */ run) => GOING_ON.has(run.status) && html`<${Action} kind="small"
+  { title: html`<span class="unseen">Actions</span>`, cell: (/** @type {any} */ run) => GOING_ON.has(run.status) && mayWrite.value && html`<${Action} kind="small"
       run=${async () => {
         await post(`${path}/runs/${run.id}/cancel`);
         changed();
       }}>Cancel<span class="unseen"> ${runName(run)}</span></${Action}>` },
 ];
-
-/**
- * All runs, asked for again while one is going on.
- * @param {string} path
- * @returns {{data: any[]|null, error: any, again: () => void}}
- */
-function useRuns(path) {
-  const known = useRef(/** @type {any[]|null} */ (null));
-  const isGoingOn = known.current?.some((run) => GOING_ON.has(run.status)) ?? true;
-  const list = useLoad(() => all(`${path}/runs`, {}, 1000), [path, isGoingOn], { every: isGoingOn ? EVERY : 0 });
-  if (list.data) known.current = list.data;
-  return { ...list, data: known.current };
-}

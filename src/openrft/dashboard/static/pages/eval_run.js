@@ -1,9 +1,10 @@
 // @ts-check
 /** One run of an eval: what passed, on which kinds of rows it fails, and every answer with its grades. */
+import { useRef } from "preact/hooks";
 import { all, get } from "../core/api.js";
 import { count, percent, reward, when } from "../core/format.js";
 import { html } from "../core/html.js";
-import { useLoad } from "../core/load.js";
+import { useLoad, useLoadWhile } from "../core/load.js";
 import { query, setQuery, withQuery } from "../core/router.js";
 import { Busy, Card, Chip, Problem, Section, Status } from "../parts/elements.js";
 import { criterionName, keysOf, messagesOf, outputOf, passShare, runName } from "../parts/eval_names.js";
@@ -13,21 +14,24 @@ import { Table } from "../parts/table.js";
 import { Line, Messages, Text } from "../parts/text.js";
 
 const MOST = 1000; // items that are read
+const EVERY = 2000; // milliseconds, while the run is going on
+const GOING_ON = new Set(["queued", "in_progress"]);
 const STATUSES = ["pass", "fail", "error"];
 const TONES = /** @type {Record<string, string>} */ ({ pass: "good", fail: "warn", error: "bad" });
 
 /** @param {{id: string, run: string}} props */
 export default function EvalRun({ id, run: runId }) {
   const path = `/v1/evals/${encodeURIComponent(id)}`;
-  const found = useLoad((signal) => Promise.all([get(path, {}, { signal }), get(`${path}/runs/${encodeURIComponent(runId)}`, {}, { signal })]), [id, runId]);
+  const found = useLoadWhile((signal) => Promise.all([get(path, {}, { signal }), get(`${path}/runs/${encodeURIComponent(runId)}`, {}, { signal })]),
+    [id, runId], { every: EVERY, isGoingOn: ([, { status }]) => GOING_ON.has(status) });
   const [one, run] = found.data ?? [null, null];
   useTitle(run ? runName(run) : "Run");
-  if (found.error) return html`<h1>Run</h1><${Problem} error=${found.error} retry=${found.again} />`;
-  if (!run) return html`<${Busy} what="Loading the run" />`;
+  if (!run) return found.error ? html`<h1>Run</h1><${Problem} error=${found.error} retry=${found.again} />` : html`<${Busy} what="Loading the run" />`;
   const counts = run.result_counts;
   return html`<p><a href=${`/evals/${id}`}><${Line} text=${one.name || one.id} most=${100} /></a></p>
     <header class="section-head"><h1><${Line} text=${runName(run)} most=${120} /></h1><${Status} status=${run.status} />
       <p class="faint">${run.model ? html`<${Line} text=${run.model} />` : "stored answers"} · ${when(run.created_at)}</p></header>
+    ${found.error && html`<${Problem} error=${found.error} retry=${found.again} />`}
     ${run.error && html`<${Problem} error=${run.error} />`}
     <div class="cards">
       <${Card} id="passed" label="Passed" value=${percent(passShare(counts))} note=${`${count(counts.passed)} of ${count(counts.passed + counts.failed)} that could be graded`} />
@@ -42,10 +46,13 @@ export default function EvalRun({ id, run: runId }) {
 /** @param {{eval: any, run: any, path: string}} props */
 function Items({ eval: one, run, path }) {
   const { status, search = "", item: chosen } = query.value;
-  const list = useLoad(() => all(path, { order: "asc" }, MOST), [path]);
+  const { passed, failed, errored } = run.result_counts;
+  const known = useRef(/** @type {any[]|null} */ (null)); // stays while more are on their way
+  const list = useLoad(() => all(path, { order: "asc" }, MOST), [path, passed + failed + errored]);
+  if (list.data) known.current = list.data;
   if (list.error) return html`<${Problem} error=${list.error} retry=${list.again} />`;
-  if (!list.data) return html`<${Busy} what="Loading answers" />`;
-  const items = list.data;
+  const items = known.current;
+  if (!items) return html`<${Busy} what="Loading answers" />`;
   const shown = items.filter((item) => (!status || item.status === status) && isLike(item, search));
   const open = items.find((item) => item.id === chosen);
   return html`<${Section} id="slices" title="Where it fails" note="Kinds of rows with the lowest share that passes. Of few items a low share may be chance.">

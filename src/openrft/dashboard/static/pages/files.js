@@ -6,6 +6,7 @@ import { ago, bytes, count, when } from "../core/format.js";
 import { html } from "../core/html.js";
 import { useLoad } from "../core/load.js";
 import { query, setQuery } from "../core/router.js";
+import { mayWrite } from "../core/session.js";
 import { Action, Busy, Chip, Empty, Problem } from "../parts/elements.js";
 import { useTitle } from "../parts/frame.js";
 import { Table } from "../parts/table.js";
@@ -24,7 +25,7 @@ export default function Files() {
   const shown = files.filter((file) => (!purpose || file.purpose === purpose) && isLike(file, search));
   return html`<header class="section-head"><h1>Files</h1>
       <p class="faint" role="status">${list.data ? `${count(files.length)} ${files.length === 1 ? "file" : "files"}, ${bytes(files.reduce((sum, file) => sum + file.bytes, 0))}` : ""}</p></header>
-    <${Upload} done=${list.again} />
+    ${mayWrite.value && html`<${Upload} done=${list.again} />`}
     ${list.error && html`<${Problem} error=${list.error} retry=${list.again} />`}
     ${!list.data ? !list.error && html`<${Busy} what="Loading files" />` : files.length === 0
       ? html`<${Empty} title="No file yet"><p>A job needs two JSONL files: rows to train on, and others to validate on.</p></${Empty}>`
@@ -50,7 +51,7 @@ const FileTable = ({ files, changed }) => html`<div class="managed"><${Table} la
 ]} /></div>`;
 
 /** @param {{file: any, done: () => void}} props */
-export const Delete = ({ file, done }) => html`<${Action} kind="small danger"
+export const Delete = ({ file, done }) => mayWrite.value && html`<${Action} kind="small danger"
   confirm=${`Delete ${file.filename}? Jobs that have not begun need their files.`}
   run=${async () => {
     await remove(`/v1/files/${file.id}`);

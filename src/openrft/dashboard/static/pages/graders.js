@@ -7,6 +7,7 @@ import { number } from "../core/format.js";
 import { html } from "../core/html.js";
 import { useLoad } from "../core/load.js";
 import { navigate, query, setQuery, withQuery } from "../core/router.js";
+import { mayWrite } from "../core/session.js";
 import { Calibration } from "../parts/calibration.js";
 import { draftOf, keepDraft } from "../parts/create_draft.js";
 import { usePreview } from "../parts/create_files.js";
@@ -27,7 +28,7 @@ export default function Graders() {
   const graders = gradersOf(jobs.data);
   if (!graders.length) {
     return html`<h1>Graders</h1><${Empty} title="No job has a grader yet"><p>A grader says how good an answer is.</p>
-      <a class="button" href="/finetune/new">Write one in a new job</a></${Empty}>`;
+      ${mayWrite.value && html`<a class="button" href="/finetune/new">Write one in a new job</a>`}</${Empty}>`;
   }
   const chosen = graders.find((one) => one.name === query.value.name) ?? graders[0];
   const ofChosen = new Set(chosen.versions.flatMap((one) => one.jobs));
@@ -51,7 +52,8 @@ export default function Graders() {
     <${Scores} key=${`scores-${job.id}`} jobId=${job.id} />
     <${Section} title="Do you agree?"><${Calibration} key=${job.id} jobId=${job.id}
       threshold=${graderOf(job).pass_threshold ?? 1} /></${Section}>
-    <${Section} title="Change it and try"><${Workshop} key=${`try-${job.id}`} job=${job} /></${Section}>`;
+    ${mayWrite.value && html`<${Section} title="Change it and try"><${Workshop} key=${`try-${job.id}`}
+      job=${job} /></${Section}>`}`;
 }
 
 /** @param {{jobId: string}} props */

@@ -9,7 +9,7 @@ import { query, setQuery } from "../core/router.js";
 import { Busy, Empty, Problem } from "../parts/elements.js";
 import { FirstSteps } from "../parts/first_steps.js";
 import { useTitle } from "../parts/frame.js";
-import { JobTable, nameOf } from "../parts/job_rows.js";
+import { JobTable, MOST_COMPARED, nameOf } from "../parts/job_rows.js";
 
 const PAGE = 50;
 const EVERY = 2000; // milliseconds
@@ -39,13 +39,13 @@ export default function Jobs() {
   const models = useRef(/** @type {Set<string>} */ (new Set()));
   for (const row of rows) models.current.add(row.job.model);
   const isFiltered = Boolean(search || status || model || method);
-  const picked = (query.value.picked ?? "").split(",").filter(Boolean);
+  const picked = (query.value.picked ?? "").split(",").filter(Boolean).slice(0, MOST_COMPARED);
   const pick = (/** @type {string} */ id) =>
     setQuery({ picked: (picked.includes(id) ? picked.filter((one) => one !== id) : [...picked, id]).join(",") });
   const [, inOrder] = ORDERS[sort] ?? ORDERS.newest;
   // Jobs of the same second stay in the server's order: sorting keeps it.
   const shown = sort === "newest" ? rows : [...rows].sort(inOrder);
-  if (known.current && !rows.length && !isFiltered) return html`<h1>Jobs</h1><${FirstSteps} />`;
+  if (list.data && !rows.length && !isFiltered) return html`<h1>Jobs</h1><${FirstSteps} />`;
   return html`<header class="section-head"><h1>Jobs</h1><p class="faint" role="status">${inNumbers(rows, hasMore)}</p></header>
     <${Filters} models=${[...models.current].sort()} />
     ${list.error && html`<${Problem} error=${list.error} retry=${list.again} />`}
@@ -93,8 +93,9 @@ const Choice = ({ label, name, value, options, isWhole = false }) => html`<label
 /** What is ticked, and the way to compare it. @param {{picked: string[], rows: any[]}} props */
 function Picked({ picked, rows }) {
   const names = picked.map((id) => rows.find((row) => row.id === id)).filter(Boolean).map(nameOf);
+  const isFull = picked.length >= MOST_COMPARED;
   return html`<div class="notice row picked-bar" role="status">
-    <span>${picked.length === 1 ? "1 job is ticked; tick another one to compare them" : `${picked.length} jobs are ticked`}</span>
+    <span>${picked.length === 1 ? "1 job is ticked; tick another one to compare them" : `${picked.length} jobs are ticked${isFull ? ", as many as can be compared" : ""}`}</span>
     <span class="faint">${names.join(", ")}</span>
     ${picked.length > 1 && html`<a class="button primary" href=${`/compare?jobs=${picked.map(encodeURIComponent).join(",")}`}>Compare</a>`}
     <button type="button" onClick=${() => setQuery({ picked: null })}>Untick all</button>

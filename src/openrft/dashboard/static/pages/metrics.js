@@ -31,8 +31,8 @@ export default function Metrics({ id }) {
   // Four points of each are enough to know which there are.
   const listed = useLoad(() => get(path, { max_points: 4 }).then((answer) => Object.keys(answer.series)), [path, job.value?.status, job.value?.step > 0]);
   return html`<${JobHead} id=${id} tab="metrics" />
-    ${listed.error ? html`<${Problem} error=${listed.error} retry=${listed.again} />`
-      : !listed.data ? html`<${Busy} what="Loading the names" />`
+    ${listed.error && html`<${Problem} error=${listed.error} retry=${listed.again} />`}
+    ${!listed.data ? !listed.error && html`<${Busy} what="Loading the names" />`
       : !listed.data.length ? html`<${Empty} title="Nothing was measured yet"><p>This page fills with the first step.</p></${Empty}>`
       : html`<${Charts} id=${id} names=${listed.data} job=${job.value} />`}`;
 }
@@ -64,14 +64,15 @@ function Shown({ id, job, names, axis }) {
   const metric = AXES[axis]?.metric;
   const { series, error, isLoaded } = useMetrics(id, metric ? [metric, ...names.filter((name) => name !== metric)] : names);
   const place = axis === "step" ? null : axisOf(axis, series, events.value);
-  if (error) return html`<${Problem} error=${error} />`;
-  if (!isLoaded) return html`<${Busy} what="Loading the numbers" />`;
+  // It asks again by itself, and what is known stays meanwhile.
+  const problem = error && html`<${Problem} error=${error} />`;
+  if (!isLoaded) return problem || html`<${Busy} what="Loading the numbers" />`;
   if (axis !== "step" && !place) return html`<${Empty} title="This job does not know its ${AXES[axis]?.label ?? axis}"><p><a href=${withQuery({ x: null })}>Over steps</a></p></${Empty}>`;
   const isSupervised = job?.method?.type !== "reinforcement";
   /** @type {Map<string, string[]>} */
   const groups = new Map();
   for (const name of names) groups.set(groupOf(name), [...(groups.get(groupOf(name)) ?? []), name]);
-  return html`${[...groups].map(([title, members]) => html`<${Section} key=${title} title=${title}><div class="charts">
+  return html`${problem}${[...groups].map(([title, members]) => html`<${Section} key=${title} title=${title}><div class="charts">
     ${members.map((name) => html`<${One} key=${name} id=${id} name=${name} points=${series[name]} place=${place} xLabel=${AXES[axis]?.label ?? "step"} canPick=${!isSupervised} />`)}
   </div></${Section}>`)}`;
 }

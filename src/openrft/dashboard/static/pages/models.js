@@ -5,6 +5,7 @@ import { ago, count, number, reward, when } from "../core/format.js";
 import { html } from "../core/html.js";
 import { useLoad } from "../core/load.js";
 import { query, setQuery, withQuery } from "../core/router.js";
+import { isAdmin, mayWrite } from "../core/session.js";
 import { Action, Busy, Chip, Code, Copy, Problem, Section } from "../parts/elements.js";
 import { useTitle } from "../parts/frame.js";
 import { Table } from "../parts/table.js";
@@ -13,7 +14,6 @@ import { Line } from "../parts/text.js";
 export default function Models() {
   useTitle("Models");
   const list = useLoad((signal) => get("/v1/models", {}, { signal }), []);
-  const session = useLoad((signal) => get("/session", {}, { signal }), []);
   if (list.error) return html`<h1>Models</h1><${Problem} error=${list.error} retry=${list.again} />`;
   if (!list.data) return html`<${Busy} what="Loading models" />`;
   const { search = "", checkpoints, model: chosen } = query.value;
@@ -29,8 +29,8 @@ export default function Models() {
             onInput=${(/** @type {any} */ e) => setQuery({ search: e.currentTarget.value })} />
           <label class="row tight"><input type="checkbox" checked=${Boolean(checkpoints)} onChange=${() => setQuery({ checkpoints: checkpoints ? null : 1 })} />
             Checkpoints${!checkpoints && hidden > 0 ? ` (${count(hidden)})` : ""}</label>`}>
-      ${models.some(isTrained) ? html`<${Trained} models=${shown} isAdmin=${session.data?.key.scope === "admin"} changed=${list.again} />`
-        : html`<p class="faint">None yet. <a href="/finetune/new">Create a job</a>; each of its checkpoints will be here.</p>`}
+      ${models.some(isTrained) ? html`<${Trained} models=${shown} changed=${list.again} />`
+        : html`<p class="faint">None yet: each checkpoint of a job will be here.${mayWrite.value && html` <a href="/finetune/new">Create a job</a>`}</p>`}
     </${Section}>
     <${Section} id="bases" title="To start from">
       <${Table} label="Base models" rows=${models.filter((one) => !isTrained(one))} rowKey=${(/** @type {any} */ one) => one.id} columns=${[
@@ -40,8 +40,8 @@ export default function Models() {
       ]} /></${Section}>`;
 }
 
-/** @param {{models: any[], isAdmin: boolean, changed: () => void}} props */
-const Trained = ({ models, isAdmin, changed }) => html`<div class="managed"><${Table} label="Trained models" rows=${models} rowKey=${(/** @type {any} */ one) => one.id} columns=${[
+/** @param {{models: any[], changed: () => void}} props */
+const Trained = ({ models, changed }) => html`<div class="managed"><${Table} label="Trained models" rows=${models} rowKey=${(/** @type {any} */ one) => one.id} columns=${[
   { title: "Model", isHead: true, cell: (/** @type {any} */ one) => html`<span class="row tight"><${Line} text=${one.id} />
     ${one.source.is_final && html`<${Chip} tone="good" title="What its job ships">final</${Chip}>`}</span>` },
   { title: "From", cell: (/** @type {any} */ one) => (one.source.type === "job"
@@ -50,7 +50,7 @@ const Trained = ({ models, isAdmin, changed }) => html`<div class="managed"><${T
   { title: "Validation", isNumber: true, cell: (/** @type {any} */ one) => validation(one.source) },
   { title: "Made", cell: (/** @type {any} */ one) => html`<span title=${when(one.created)}>${ago(one.created)}</span>` },
   { title: html`<span class="unseen">Actions</span>`, cell: (/** @type {any} */ one) => html`<div class="row tight"><${Ways} model=${one} />
-    ${isAdmin && one.source.type === "job" && html`<${Action} kind="small danger" confirm=${`Delete ${one.id}? Its files go, and nothing brings them back.`}
+    ${isAdmin.value && one.source.type === "job" && html`<${Action} kind="small danger" confirm=${`Delete ${one.id}? Its files go, and nothing brings them back.`}
       run=${async () => {
         await remove(`/v1/models/${encodeURIComponent(one.id)}`);
         changed();
@@ -59,8 +59,8 @@ const Trained = ({ models, isAdmin, changed }) => html`<div class="managed"><${T
 
 /** @param {{model: any}} props */
 const Ways = ({ model }) => html`<div class="row tight">
-  <a class="button small" href=${`/playground?models=${encodeURIComponent(model.id)}`} aria-label=${`Try ${model.id}`}>Try</a>
-  <a class="button small" href=${`/finetune/new?model=${encodeURIComponent(model.id)}`} aria-label=${`Train from ${model.id}`}>Train from it</a>
+  ${mayWrite.value && html`<a class="button small" href=${`/playground?models=${encodeURIComponent(model.id)}`} aria-label=${`Try ${model.id}`}>Try</a>
+  <a class="button small" href=${`/finetune/new?model=${encodeURIComponent(model.id)}`} aria-label=${`Train from ${model.id}`}>Train from it</a>`}
   <a class="button small" href=${withQuery({ model: model.id })} aria-label=${`Code for ${model.id}`}>Code</a></div>`;
 
 /** How programs ask a model. @param {{model: string}} props */

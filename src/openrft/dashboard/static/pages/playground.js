@@ -6,6 +6,7 @@ import { curl, keywords, python, pythonClient } from "../core/code.js";
 import { html } from "../core/html.js";
 import { useLoad } from "../core/load.js";
 import { query, setQuery } from "../core/router.js";
+import { mayWrite } from "../core/session.js";
 import { Busy, Code, Empty, Field, Problem, Section } from "../parts/elements.js";
 import { optionsOf } from "../parts/exports.js";
 import { useTitle } from "../parts/frame.js";
@@ -46,13 +47,14 @@ function Bench({ known }) {
   const [grader, setGrader] = useState(/** @type {any} */ (gradedBy(known.job)));
   const [answers, setAnswers] = useState(/** @type {Record<string, any>} */ ({}));
   const running = useRef(/** @type {Record<string, {stop: () => void}>} */ ({}));
+  const round = useRef(0); // what an earlier one still says is not shown
   const stopAll = () => Object.values(running.current).forEach((one) => one.stop());
   useEffect(() => stopAll, []);
 
   const models = chosenModels(known);
   const messages = draft ?? readPrompt(prompt) ?? source.data?.messages ?? [{ role: "user", content: "" }];
   const item = itemDraft === undefined ? (source.data?.item ?? null) : itemDraft;
-  const isEmpty = !messages.some((one) => one.content.trim());
+  const canAsk = mayWrite.value && models.length > 0 && messages.some((one) => one.content.trim());
   const isRunning = Object.values(answers).some((one) => one.status === "running");
 
   const commit = (/** @type {Message[]} */ changed) => {
@@ -60,22 +62,31 @@ function Bench({ known }) {
     setDraft(written === null ? changed : null);
     setQuery({ prompt: written });
   };
+  const forget = () => {
+    stopAll();
+    round.current += 1;
+    running.current = {};
+    setAnswers({});
+  };
   const pick = (/** @type {any} */ changes) => {
+    forget(); // they answer another row, and would be graded by this one
     setDraft(null);
     setItemDraft(undefined);
     setQuery({ prompt: null, rollout: null, ...changes });
   };
   const run = () => {
-    stopAll();
+    forget();
     commit(messages);
-    setAnswers({});
+    const own = round.current;
     running.current = Object.fromEntries(models.map((model, place) => {
       const key = `${place} ${model}`;
-      return [key, ask(model, bodyOf(messages), (answer) => setAnswers((old) => ({ ...old, [key]: answer })))];
+      return [key, ask(model, bodyOf(messages), (answer) => {
+        if (own === round.current) setAnswers((old) => ({ ...old, [key]: answer }));
+      })];
     }));
   };
   const keys = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !isEmpty) run();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && canAsk) run();
   };
 
   return html`<div class="bench" onKeyDown=${keys}>
@@ -85,12 +96,14 @@ function Bench({ known }) {
         lines=${source.data?.lines ?? null} error=${source.error} pick=${pick} />
       <${MessageEditor} messages=${messages} edit=${setDraft} commit=${commit} />
       <${Options} />
-      <div class="actions"><button type="button" class="primary" disabled=${isEmpty || !models.length}
+      <div class="actions"><button type="button" class="primary" disabled=${!canAsk}
         onClick=${run}>Ask ${models.length > 1 ? `all ${models.length}` : ""}</button>
         ${isRunning && html`<button type="button" onClick=${stopAll}>Stop all</button>`}<span
           class="faint">Ctrl + Enter</span></div>
+      ${!mayWrite.value && html`<p class="hint">The key of this browser may only read; models answer to one of the scope
+        ${" "}write.</p>`}
       <${GraderPicker} own=${known.job} grader=${grader} pick=${setGrader} />
-      ${grader && html`<${ItemEditor} item=${item} edit=${setItemDraft} />`}
+      ${grader && html`<${ItemEditor} row=${place.join()} item=${item} edit=${setItemDraft} />`}
     </div>
     <div class="bench-answers stack">
       ${models.length ? html`<div class="answer-columns">${models.map((model, place) => {

@@ -28,12 +28,13 @@ export default function Report({ id }) {
 function Shown({ job }) {
   const every = job.status === "running" ? AGAIN : 0;
   const found = useLoad(async () => (await get(`${jobPath(job)}/evaluations`)).data, [job.id, job.status], { every });
-  if (found.error) return html`<${Problem} error=${found.error} retry=${found.again} />`;
-  if (!found.data) return html`<${Busy} />`;
+  // What is known stays while a later request fails.
+  const problem = found.error && html`<${Problem} error=${found.error} retry=${found.again} />`;
+  if (!found.data) return problem || html`<${Busy} />`;
   const isPicked = Boolean(query.value.a || query.value.b);
-  return job.status === "succeeded" && !isPicked
+  return html`${problem}${job.status === "succeeded" && !isPicked
     ? html`<${Final} job=${job} evaluations=${found.data} />`
-    : html`<${Passes} job=${job} evaluations=${found.data} />`;
+    : html`<${Passes} job=${job} evaluations=${found.data} />`}`;
 }
 
 /** The report as it was written when the job ended. @param {{job: any, evaluations: any[]}} props */

@@ -1,14 +1,15 @@
 // @ts-check
 /** What somebody sees who has no job yet: three ways to the first one. */
 import { html } from "../core/html.js";
+import { mayWrite } from "../core/session.js";
 import { Code } from "./elements.js";
 
 export const FirstSteps = () => html`<section class="first-steps" aria-label="First steps">
-  <div class="empty"><h3>No job yet</h3><p>Three ways to the first one. Each appears here by itself.</p></div>
+  <div class="empty"><h3>No job yet</h3><p>${mayWrite.value ? "Three" : "Two"} ways to the first one. Each appears here by itself.</p></div>
   <div class="ways">
-    <div class="panel stack"><h2>In the browser</h2>
+    ${mayWrite.value && html`<div class="panel stack"><h2>In the browser</h2>
       <p>Drop a file, choose a grader, try it on some rows, start.</p>
-      <div class="actions"><a class="button primary" href="/finetune/new">Create a job</a></div></div>
+      <div class="actions"><a class="button primary" href="/finetune/new">Create a job</a></div></div>`}
     <div class="panel stack"><h2>From Python</h2>
       <p>With OpenAI's own client. <a href="/keys">A key</a> goes into <code>OPENAI_API_KEY</code>.</p>
       <${Code} label="Python" text=${python(location.origin)} /></div>

@@ -3,6 +3,7 @@
 import { useEffect } from "preact/hooks";
 import { html } from "../core/html.js";
 import { route } from "../core/router.js";
+import { followSession, mayWrite } from "../core/session.js";
 import { theme, turnTheme } from "../core/theme.js";
 
 const PLACES = [
@@ -20,6 +21,7 @@ const PLACES = [
 export function Frame({ children }) {
   const path = route.value.path;
   const isLogin = path === "/login";
+  useEffect(() => followSession(!isLogin), [isLogin]);
   return html`
     <a class="skip" href="#main">Skip to content</a>
     <header class="top">
@@ -29,7 +31,7 @@ export function Frame({ children }) {
       </nav>`}
       <button type="button" class="small" onClick=${turnTheme} aria-label=${`Theme: ${theme.value}. Change`}>
         ${{ system: "◐", light: "☀", dark: "☾" }[theme.value]}</button>
-      ${!isLogin && html`<a class="button primary" href="/finetune/new">New job</a>`}
+      ${!isLogin && mayWrite.value && html`<a class="button primary" href="/finetune/new">New job</a>`}
     </header>
     <main id="main" tabindex="-1">${children}</main>`;
 }

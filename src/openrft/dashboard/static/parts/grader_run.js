@@ -1,10 +1,11 @@
 // @ts-check
 /** A grader tried on some rows: the base model answers, or a person does, and every grade is shown whole. */
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { get, post, stream } from "../core/api.js";
 import { count, duration, reward } from "../core/format.js";
 import { html } from "../core/html.js";
 import { Chip, Problem } from "./elements.js";
+import { errorsOf, hasFailed } from "./grade_errors.js";
 import { Line, Messages, Text } from "./text.js";
 
 /**
@@ -27,6 +28,7 @@ export function GraderRun({ grader, isGood, model, fileId, numRows, method, opti
   const [error, setError] = useState(/** @type {any} */ (null));
   const abort = useRef(/** @type {AbortController|null} */ (null));
   const [isAtWork, setAtWork] = useState(false);
+  useEffect(() => () => abort.current?.abort(), []);
   const change = (/** @type {number} */ at, /** @type {Partial<Trial>} */ more) =>
     setTrials((all) => all.map((one, index) => (index === at ? { ...one, ...more } : one)));
 
@@ -80,7 +82,6 @@ export function GraderRun({ grader, isGood, model, fileId, numRows, method, opti
   const gradeAll = () => each(grade, async () => trials);
   const number = (/** @type {string} */ name) => (/** @type {any} */ e) => setWanted({ ...wanted, [name]: Math.max(1, Number(e.currentTarget.value) || 1) });
   const done = trials.filter((one) => one.result);
-  const mean = done.length ? done.reduce((sum, one) => sum + one.result.reward, 0) / done.length : null;
   return html`<div class="stack" id="grader-run">
     <div class="row">
       <label>Rows <input class="short" type="number" min="1" max="50" value=${wanted.rows}
@@ -101,9 +102,20 @@ export function GraderRun({ grader, isGood, model, fileId, numRows, method, opti
         class="hint">An answer that your grader fails on shows here in seconds; in training it would cost the job.</p>` : null}
     <${Problem} error=${error} />
     ${trials.length > 0 && html`<${Trials} trials=${trials} change=${change} isAtWork=${isAtWork} />
-      <p class="hint" role="status" data-graded=${done.length}>${done.length} of ${trials.length} graded${mean === null ? "" : `, mean reward ${reward(mean)}`}.
-        ${done.length > 1 && new Set(done.map((one) => one.result.reward)).size === 1 ? " All the same: a grader that tells no answers apart teaches nothing." : ""}</p>`}
+      <p class="hint" role="status" data-graded=${done.length}>${done.length} of ${trials.length} graded${summaryOf(done)}</p>`}
   </div>`;
+}
+
+/** What the grades come to. Those that failed are no zeros. @param {Trial[]} done */
+function summaryOf(done) {
+  const rewards = done.filter((one) => !hasFailed(one.result)).map((one) => one.result.reward);
+  const failed = done.length - rewards.length;
+  const mean = rewards.reduce((sum, one) => sum + one, 0) / rewards.length;
+  return [
+    failed ? `, ${failed} of them failed` : "",
+    rewards.length ? `, mean reward ${failed ? "of the others " : ""}${reward(mean)}` : "", ".",
+    rewards.length > 1 && new Set(rewards).size === 1 ? " All the same: a grader that tells no answers apart teaches nothing." : "",
+  ].join("");
 }
 
 /** @param {{trials: Trial[], change: (at: number, more: Partial<Trial>) => void, isAtWork: boolean}} props */
@@ -130,13 +142,11 @@ const Trials = ({ trials, change, isAtWork }) => html`<div class="table-box" rol
 /** Cells of a grade, as graders/run tells it. @param {{result: any}} props */
 function GradeCells({ result }) {
   const { metadata } = result;
-  const flags = Object.entries(metadata.errors).filter(([, value]) => value === true).map(([name]) => name);
+  const flags = errorsOf(result);
   const details = Object.entries(metadata.errors).filter(([, value]) => typeof value === "string" && value !== "");
   const parts = Object.entries(metadata.scores ?? {});
   const tokens = metadata.token_usage;
-  // An answer that does not parse is graded 0; with any other flag the 0 only stands for a grade that could not be given.
-  const hasFailed = result.reward === 0 && flags.some((name) => name !== "sample_parse_error");
-  return html`<td class="number" data-reward=${result.reward}>${hasFailed ? html`<s
+  return html`<td class="number" data-reward=${result.reward}>${hasFailed(result) ? html`<s
     title="Grading failed. In training that is no zero: the answer is left out">${reward(0)}</s>` : reward(result.reward)}</td>
     <td>${parts.map(([name, score]) => html`<div class="part-score">
       <${Line} text=${name} most=${40} /> <strong>${score === null ? "failed" : reward(/** @type {number} */ (score))}</strong></div>`)}</td>

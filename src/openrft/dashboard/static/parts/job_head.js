@@ -4,8 +4,9 @@ import { useAlarms } from "../core/alarms.js";
 import { get, post } from "../core/api.js";
 import { duration, when } from "../core/format.js";
 import { html } from "../core/html.js";
-import { followAgain, useJob } from "../core/live.js";
+import { useJob } from "../core/live.js";
 import { useLoad } from "../core/load.js";
+import { mayWrite } from "../core/session.js";
 import { Action, Busy, Copy, Problem, Status, Tabs } from "./elements.js";
 import { Line } from "./text.js";
 
@@ -34,7 +35,7 @@ export function JobHead({ id, tab }) {
       <h1><${Line} text=${job.user_provided_suffix || job.fine_tuned_model || job.id} most=${80} /></h1>
       <${Status} status=${job.status} />
       ${live.state.value === "lost" && html`<span class="chip warn" role="status">connection lost, trying again</span>`}
-      <div class="actions"><${JobActions} job=${job} /></div>
+      ${mayWrite.value && html`<div class="actions"><${JobActions} job=${job} /></div>`}
     </div>
     <${Sentence} job=${job} />
     <p class="job-ids faint"><code>${job.id}</code> <${Copy} text=${job.id} label="Copy id" /> created ${when(job.created_at)}</p>
@@ -84,10 +85,7 @@ function healthOf(job, alarms, open) {
 
 /** What the status allows. Each says what it keeps before it is done. @param {{job: any}} props */
 function JobActions({ job }) {
-  const ask = (/** @type {string} */ what) => async () => {
-    await post(`/v1/fine_tuning/jobs/${encodeURIComponent(job.id)}/${what}`);
-    followAgain(job.id);
-  };
+  const ask = (/** @type {string} */ what) => () => post(`/v1/fine_tuning/jobs/${encodeURIComponent(job.id)}/${what}`);
   const can = /** @type {Record<string, string[]>} */ ({
     validating_files: ["cancel"], queued: ["pause", "cancel"], running: ["pause", "cancel"], paused: ["resume", "cancel"],
   })[job.status] ?? [];

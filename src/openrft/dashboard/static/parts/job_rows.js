@@ -6,6 +6,9 @@ import { Chip, Status } from "./elements.js";
 import { Sparkline } from "./sparkline.js";
 import { Line } from "./text.js";
 
+/** Jobs that one comparison takes. */
+export const MOST_COMPARED = 8;
+
 /** @typedef {any} Summary `fine_tuning.job.summary` of the API */
 
 /**
@@ -19,16 +22,18 @@ export const JobTable = ({ rows, picked, onPick }) => html`<div class="table-box
       <th scope="col">Step</th><th scope="col">Curve</th><th scope="col">Improvement</th><th scope="col">Time</th>
       <th scope="col">Created</th>
     </tr></thead>
-    <tbody>${rows.map((row) => html`<${JobRow} key=${row.id} row=${row} isPicked=${picked.includes(row.id)} onPick=${onPick} />`)}</tbody>
+    <tbody>${rows.map((row) => html`<${JobRow} key=${row.id} row=${row} isPicked=${picked.includes(row.id)}
+      isFull=${picked.length >= MOST_COMPARED} onPick=${onPick} />`)}</tbody>
   </table>
 </div>`;
 
-/** @param {{row: Summary, isPicked: boolean, onPick: (id: string) => void}} props */
-function JobRow({ row, isPicked, onPick }) {
+/** @param {{row: Summary, isPicked: boolean, isFull: boolean, onPick: (id: string) => void}} props `isFull`: no more can be ticked */
+function JobRow({ row, isPicked, isFull, onPick }) {
   const { job } = row;
   const isLoss = methodOf(row) === "supervised";
   return html`<tr data-job=${row.id} class=${isPicked ? "picked" : ""}>
-    <td class="tick"><input type="checkbox" aria-label=${`Compare ${nameOf(row)}`} checked=${isPicked} onChange=${() => onPick(row.id)} /></td>
+    <td class="tick"><input type="checkbox" aria-label=${`Compare ${nameOf(row)}`} checked=${isPicked}
+      disabled=${isFull && !isPicked} onChange=${() => onPick(row.id)} /></td>
     <th scope="row" class="job-name">
       <a href=${`/finetune/${row.id}`}><${Line} text=${nameOf(row)} most=${60} /></a>
       <div class="faint"><${Line} text=${job.model} most=${60} /> · ${methodOf(row)}</div>

@@ -29,12 +29,13 @@ function RewardCards({ job, series }) {
   const train = lastOf(series["reward/mean"]);
   const valid = lastOf(series["valid/reward_mean"]);
   const base = series["valid/reward_mean"]?.steps[0] === 0 ? series["valid/reward_mean"].values[0] : null;
+  const [low, high] = ["low", "high"].map((end) => at(series[`valid/reward_${end}`], valid?.step));
+  const within = valid && isNumber(low) && isNumber(high) ? `95 %: ${interval(valid.value, low, high).replace(/^\S+ /, "")} · ` : "";
   return html`
     <${Card} id="card-reward" label="Training reward" value=${reward(train?.value)} note=${train ? `mean of step ${train.step}` : "no step yet"} />
     <${GainCard} job=${job} base=${base} valid=${valid} />
-    <${Card} id="card-validation" label="Validation reward" value=${reward(valid?.value)} note=${valid
-      ? `95 %: ${interval(valid.value, at(series["valid/reward_low"], valid.step), at(series["valid/reward_high"], valid.step)).replace(/^\S+ /, "")} · step ${valid.step}`
-      : "no validation yet"} />`;
+    <${Card} id="card-validation" label="Validation reward" value=${reward(valid?.value)}
+      note=${valid ? `${within}step ${valid.step}` : "no validation yet"} />`;
 }
 
 /**
@@ -61,9 +62,10 @@ function GainCard({ job, base, valid }) {
   if (!gain || !isNumber(gain.value)) {
     return html`<${Card} id="card-gain" label="Improvement over the base" value="–" note=${found.isLoading ? "" : "known after the second validation"} />`;
   }
-  const isClear = isNumber(gain.low) && (gain.low > 0 || gain.high < 0);
+  const hasInterval = isNumber(gain.low) && isNumber(gain.high);
+  const isClear = hasInterval && (gain.low > 0 || gain.high < 0);
   return html`<${Card} id="card-gain" label="Improvement over the base" tone=${isClear ? (gain.value > 0 ? "good" : "bad") : ""} value=${change(gain.value)}
-    note=${html`${isNumber(gain.low) ? `95 %: [${change(gain.low)}, ${change(gain.high)}] · ` : ""}${gain.note}${isNumber(gain.low) && !isClear ? " · could be chance" : ""}`} />`;
+    note=${html`${hasInterval ? `95 %: [${change(gain.low)}, ${change(gain.high)}] · ` : ""}${gain.note}${hasInterval && !isClear ? " · could be chance" : ""}`} />`;
 }
 
 /** The paired difference of mean scores, and its interval. @param {any} report */

@@ -5,6 +5,7 @@ import { count, duration, number, reward } from "../core/format.js";
 import { html } from "../core/html.js";
 import { useLoad } from "../core/load.js";
 import { Busy, Chip, Problem } from "./elements.js";
+import { errorsOf, hasFailed } from "./grade_errors.js";
 import { Output } from "./output.js";
 import { Reward } from "./reward.js";
 import { Line, Text } from "./text.js";
@@ -72,13 +73,12 @@ function LiveGrade({ grader, item, text }) {
   if (found.error) return html`<${Problem} error=${found.error} retry=${found.again} />`;
   if (!found.data) return html`<${Busy} what="Grading" />`;
   const { reward: score, sub_rewards: parts, metadata } = found.data;
-  const failures = Object.entries(metadata.errors).filter(([, value]) => value === true).map(([name]) => name);
   return html`<div class="live-grade" role="group" aria-label="Grade" data-reward=${score}>
-    <div class="row"><${Reward} reward=${failures.length && !score ? null : score} />
+    <div class="row"><${Reward} reward=${hasFailed(found.data) ? null : score} />
       ${Object.entries(parts).map(([name, value]) => html`<span class="faint"><${Line} text=${name}
         most=${40} /> ${reward(/** @type {number} */ (value))}</span>`)}
       <span class="faint">graded in ${duration(metadata.execution_time)}</span></div>
-    ${failures.map((name) => html`<p
+    ${errorsOf(found.data).map((name) => html`<p
       class="wrong-note">${name.replaceAll("_", " ")}${detailOf(metadata.errors, name)}</p>`)}
   </div>`;
 }

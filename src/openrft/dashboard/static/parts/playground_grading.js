@@ -35,8 +35,17 @@ export function GraderPicker({ own, grader, pick }) {
   </div>`;
 }
 
-/** The row as JSON, to be changed for a prompt of one's own. @param {{item: any, edit: (item: any) => void}} props */
-export function ItemEditor({ item, edit }) {
+/**
+ * The row as JSON, to be changed for a prompt of one's own.
+ * @param {{row: string, item: any, edit: (item: any) => void}} props `row`: which one it is; what was typed goes with it
+ */
+export const ItemEditor = ({ row, item, edit }) => html`<details
+  class="field"><summary>The row that the grader reads as <code>item</code>${item ? "" : ": none"}</summary>
+  <${ItemText} key=${row} item=${item} edit=${edit} />
+  <p class="hint">For a prompt that you typed, give the keys that the grader asks for.</p></details>`;
+
+/** @param {{item: any, edit: (item: any) => void}} props */
+function ItemText({ item, edit }) {
   const [written, setWritten] = useState(/** @type {string|null} */ (null));
   const [error, setError] = useState("");
   const change = (/** @type {string} */ text) => {
@@ -45,16 +54,14 @@ export function ItemEditor({ item, edit }) {
       const found = text.trim() ? JSON.parse(text) : null;
       const isRow = found === null || (typeof found === "object" && !Array.isArray(found));
       setError(isRow ? "" : 'An object is needed, as in {"answer": "42"}');
+      if (!isRow) return;
       edit(found);
       setWritten(null);
     } catch (problem) {
       setError(problem instanceof Error ? problem.message : "not JSON");
     }
   };
-  return html`<details
-    class="field"><summary>The row that the grader reads as <code>item</code>${item ? "" : ": none"}</summary>
-    <textarea aria-label="Item, as JSON" rows="8" value=${written ?? (item ? JSON.stringify(item, null, 2) : "")}
+  return html`<textarea aria-label="Item, as JSON" rows="8" value=${written ?? (item ? JSON.stringify(item, null, 2) : "")}
       onChange=${(/** @type {any} */ event) => change(event.currentTarget.value)}></textarea>
-    ${error && html`<p class="wrong-note" role="alert">${error}</p>`}
-    <p class="hint">For a prompt that you typed, give the keys that the grader asks for.</p></details>`;
+    ${error && html`<p class="wrong-note" role="alert">${error}</p>`}`;
 }
