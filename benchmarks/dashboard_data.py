@@ -48,6 +48,7 @@ CHARTS = (
     "groups/all_pass_share", "groups/all_fail_share", "rollout/completion_tokens_mean", "rollout/truncated_share",
     "policy/entropy", "policy/k3_to_sampler", "policy/mismatch_max_abs", "policy/clipped_share",
     "optimizer/gradient_norm", "grade/close/mean", "grade/exact/mean", "time/grade_seconds_mean",
+    "grade/prompt_tokens", "grade/completion_tokens", "grade/errors/other_error",
     "time/step_seconds", "time/sampling_seconds", "time/update_seconds", "time/other_seconds",
 )  # fmt: skip
 _STEPS_AT_ONCE = 250  # of one transaction
