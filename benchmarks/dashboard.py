@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dashboard_data import Filled, Shape, _metrics, fill, served
+from dashboard_data import Filled, Shape, fill, metrics_of, served
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from openrft.dashboard import Assets
@@ -122,7 +122,7 @@ def frames(browser: Browser, url: str, store: Store, filled: Filled, shape: Shap
         step = shape.steps
         while not is_over.wait(0.1):
             step += 1
-            store.steps.record(filled.lease, step, _metrics(shape, step), total_steps=10 * shape.steps)
+            store.steps.record(filled.lease, step, metrics_of(shape, step), total_steps=10 * shape.steps)
 
     with visit(browser, url, filled.key) as page:
         page.goto(f"{url}/finetune/{filled.job_id}")

@@ -158,7 +158,7 @@ def _row(draw: random.Random, shape: Shape, step: int, number: int) -> dict[str,
     }  # fmt: skip
 
 
-def _metrics(shape: Shape, step: int) -> dict[str, float]:
+def metrics_of(shape: Shape, step: int) -> dict[str, float]:
     """A step's series: a curve that rises, with noise; those of validations at every tenth step."""
     draw = random.Random(shape.seed + step)
     names = [*CHARTS, *(f"more/series_{number}" for number in range(shape.series - len(CHARTS)))]
@@ -181,7 +181,7 @@ def _record(store: Store, lease: Lease, shape: Shape, numbers: range, cycle: lis
             os.link(store.artifacts.root / source, store.artifacts.root / key)
         of_step = {"job_id": lease.job_id, "step": step}
         recorded = {"epoch": lease.epoch, "recorded_at": 1_790_000_000 + 60 * step, "rollouts": key}
-        steps.append({**of_step, **recorded, "metrics": _metrics(shape, step)})
+        steps.append({**of_step, **recorded, "metrics": metrics_of(shape, step)})
         indexes.append({**of_step, **index})
 
     def work(connection: Connection) -> None:
