@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx2
 import openai
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from app_server import Server
 from browser.laboratory import Lab, build_lab
@@ -30,6 +30,8 @@ from openrft.config.settings import Settings
 from openrft.store import Store, open_store
 from openrft.store.rows import Project
 from platform_server import PlatformServer, platform_server
+
+expect.set_options(timeout=30_000)  # milliseconds: machines are slow beside other tests; what holds is seen at once
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 
